@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import time
+import uuid
 from functools import cache
 from pathlib import Path
 
@@ -64,8 +65,11 @@ def _is_alive(pid: int) -> bool:
 
 @cache
 def _machine() -> str:
-    """Return a name of those processes that have numbers in common: of one machine, or of one container on it."""
+    """Return a name of those processes that have numbers in common: of one machine, or of one container on it.
+
+    Copied machines may have one host name, and share a disk: the address of the network card tells them apart.
+    """
     numbers = ""
     with contextlib.suppress(OSError):
         numbers = str(Path("/proc/self/ns/pid").readlink())
-    return hashlib.sha256(f"{platform.node()} {numbers}".encode()).hexdigest()[:6]
+    return hashlib.sha256(f"{platform.node()} {uuid.getnode()} {numbers}".encode()).hexdigest()[:6]

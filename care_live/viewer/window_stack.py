@@ -28,6 +28,8 @@ from care_live.wire.printable import printable
 logger = logging.getLogger(__name__)
 
 _TURN_S = 0.5
+_MOST_BYTES = 2**32 - 2**20
+"""Of pixels: places in such a file have 32 bits, and it has a header."""
 _RANGE = (0.1, 99.9)
 """Percentiles of the first volume; after it the contrast stays as it is, or as it is set in the window."""
 _SAYS = "restored, not for intensity quantification"
@@ -53,8 +55,8 @@ class StackWindow:
 
         Raises
         ------
-        SourceError
-            Micro-Manager does not answer, or cannot read the file.
+        CareLiveError
+            Micro-Manager does not answer, or cannot read the file, or the stack is too large for it.
         """
         self._write(stack, z_step_um)
         if self._image is None:
@@ -67,6 +69,8 @@ class StackWindow:
             self._bridge.call(self._image, "setTitle", title, types=["java.lang.String"])
 
     def _write(self, stack: Array, z_step_um: float) -> None:
+        if stack.nbytes > _MOST_BYTES:
+            raise CareLiveError(f"a volume has {stack.nbytes / 2**30:.1f} GiB, and a file of ImageJ holds less than 4")
         partial = self._file.with_suffix(".partial")
         about = {"axes": "ZYX", "spacing": z_step_um, "unit": "micron"}
         tifffile.imwrite(partial, stack, imagej=True, metadata=about)
@@ -116,6 +120,9 @@ class StackWindows:
 
     def begin(self) -> None:
         """Another run begins: windows that were closed open again."""
+        for window in self._windows.values():
+            if window.is_closed:
+                window.release()
         self._windows = {c: window for c, window in self._windows.items() if not window.is_closed}
 
     def show(self, volume: Delivery) -> None:
