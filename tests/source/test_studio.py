@@ -108,7 +108,9 @@ def port(restarted: Restarted) -> int:
 
 @pytest.fixture
 def driver(port: int) -> Iterator[WindowDriver]:
+    """A window in which nothing runs: an acquisition of the test before, all there but not ended, would come again."""
     with closing(WindowDriver(port)) as found:
+        assert found.is_idle()
         found.camera(128)
         yield found
 
