@@ -32,6 +32,7 @@ _MOST_BYTES = 2**32 - 2**20
 """Of pixels: places in such a file have 32 bits, and it has a header."""
 _RANGE = (0.1, 99.9)
 """Percentiles of the first volume; after it the contrast stays as it is, or as it is set in the window."""
+_TEXT = "java.lang.String"
 _SAYS = "restored, not for intensity quantification"
 
 
@@ -47,6 +48,8 @@ class StackWindow:
     def __init__(self, bridge: JavaBridge, file: Path) -> None:
         self._bridge, self._file = bridge, file
         self._image: JavaObject | None = None
+        self._titles = {file.name}
+        """What the window is called: the last title, and the one before, until the change was answered."""
         self.is_closed = False
         """Somebody has closed it."""
 
@@ -66,7 +69,20 @@ class StackWindow:
             self._revert(self._image)
         assert self._image is not None
         if not self.is_closed:
-            self._bridge.call(self._image, "setTitle", title, types=["java.lang.String"])
+            self._titles.add(title)
+            self._bridge.call(self._image, "setTitle", title, types=[_TEXT])
+            self._titles = {title}
+
+    def find_again(self) -> None:
+        """Look for the window after a break of the connection; where it is gone, the next volume opens one.
+
+        Raises
+        ------
+        CareLiveError
+            Micro-Manager does not answer.
+        """
+        found = (self._bridge.static("ij.WindowManager", "getImage", title, types=[_TEXT]) for title in self._titles)
+        self._image = next((image for image in found if isinstance(image, JavaObject)), None)
 
     def _write(self, stack: Array, z_step_um: float) -> None:
         if stack.nbytes > _MOST_BYTES:
@@ -77,11 +93,10 @@ class StackWindow:
         partial.replace(self._file)
 
     def _open(self, low: float, high: float) -> None:
-        text = "java.lang.String"
-        opened = self._bridge.static("ij.IJ", "openImage", str(self._file), types=[text])
+        opened = self._bridge.static("ij.IJ", "openImage", str(self._file), types=[_TEXT])
         if not isinstance(opened, JavaObject):
             raise CareLiveError(f"Micro-Manager cannot open {self._file}: does it run on this machine?")
-        self._image = opened
+        self._image, self._titles = opened, {self._file.name}
         self._bridge.call(opened, "show")
         self._set_range(opened, low, high)
 
@@ -130,7 +145,9 @@ class StackWindows:
         try:
             if not self._is_connected:
                 self._bridge.open()
-                self._windows, self._is_connected = {}, True
+                for window in self._windows.values():
+                    window.find_again()
+                self._is_connected = True
             self._show(volume)
             self._fault = ""
         except (CareLiveError, OSError) as error:

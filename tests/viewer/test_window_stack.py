@@ -73,11 +73,23 @@ def shows_the_newest_at_the_plane_and_contrast_that_were_set(bridge: JavaBridge,
     assert np.allclose(screen.plane("second volume"), stack(1)[3].ravel())
     assert screen.call("second volume", "getDisplayRangeMin") == 100.0
     assert screen.call("second volume", "getDisplayRangeMax") == 700.0
-    screen.call("second volume", "close")
+    window.find_again()
+    window.show(stack(3), 2.0, "behind a break")
+    assert list(screen.images()) == ["behind a break"], "in the same window"
+    screen.call("behind a break", "close")
     until(lambda: not screen.images(), _WAIT_S)
     window.show(stack(2), 2.0, "third volume")
     assert window.is_closed
     assert not screen.images(), "it does not come back under somebody's hands"
+    another = StackWindow(bridge, folder / "another.tif")
+    another.show(stack(0), 2.0, "before a new start")
+    screen.call("before a new start", "close")
+    until(lambda: not screen.images(), _WAIT_S)
+    another.find_again()
+    another.show(stack(1), 2.0, "after a new start")
+    assert list(screen.images()) == ["after a new start"], "what is gone is opened anew"
+    screen.call("after a new start", "close")
+    until(lambda: not screen.images(), _WAIT_S)
 
 
 def shows_what_a_daemon_publishes(screen: Screen, port: int) -> None:
