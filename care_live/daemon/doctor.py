@@ -130,7 +130,7 @@ def _gpu() -> Finding:
 def _openvino() -> Finding:
     version = _version("openvino")
     if version is None:
-        advice = "pip install 'care-live[openvino]' for fast mode without a GPU"
+        advice = "pip install 'care-live[openvino]' for a quicker Live and fast mode without a GPU"
         return Finding("openvino", "note", "not installed", advice)
     from care_live.backends.openvino import fast_precision
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.percentiles import histogram, is_counts
 from care_live.viewer.view_records import ContrastWindow, ShownImage, ViewedVolume
 from care_live.wire.arrays import Product
 
@@ -31,7 +33,8 @@ def measure(image: ShownImage, high_percentile: float = HIGH_PERCENTILE) -> Cont
     sample = _sample(image)
     if sample.size == 0:
         return ContrastWindow(0.0, 1.0, 0.0, 1.0, (0,) * N_BINS)
-    low, high = (float(value) for value in np.percentile(sample, (LOW_PERCENTILE, high_percentile)))
+    values, n_up_to = _ranked(sample)
+    low, high = (_at(values, n_up_to, percent) for percent in (LOW_PERCENTILE, high_percentile))
     if high <= low:
         high = low + max(1.0, abs(low) * 1e-3)
     first, last = low - 0.15 * (high - low), high + 0.35 * (high - low)
@@ -41,16 +44,33 @@ def measure(image: ShownImage, high_percentile: float = HIGH_PERCENTILE) -> Cont
         first = float(np.floor(first)) - 0.5
         n_bins = int(np.ceil((last - first) / width))
         last = first + width * n_bins
-    counts, _ = np.histogram(np.clip(sample, first, last), bins=n_bins, range=(first, last))
-    return ContrastWindow(low, high, first, last, tuple(counts.tolist()))
+    inner = np.searchsorted(values, np.linspace(first, last, n_bins + 1)[1:-1])  # what lies outside is in the end bins
+    n_below = [0, *np.append(0, n_up_to)[inner].tolist(), sample.size]
+    return ContrastWindow(low, high, first, last, tuple(np.diff(n_below).tolist()))
 
 
-def _sample(image: ShownImage) -> NDArray[np.float32]:
+def _sample(image: ShownImage) -> NDArray[Any]:
     """Return about 200,000 finite voxels; an odd stride, so that no row or column is favoured."""
     flat = image.reshape(-1)
     stride = max(1, flat.size // _SAMPLES) | 1
-    sample = flat[::stride].astype(np.float32)
-    return sample[np.isfinite(sample)]
+    sample = flat[::stride]
+    return sample if is_counts(sample) else sample[np.isfinite(sample)].astype(np.float32)
+
+
+def _ranked(sample: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return values in their order, and how many voxels have each one or less; counts need no sorting."""
+    if is_counts(sample):
+        occurring = histogram(sample)
+        return np.arange(len(occurring)), np.cumsum(occurring)
+    return np.sort(sample), np.arange(1, sample.size + 1)
+
+
+def _at(values: NDArray[Any], n_up_to: NDArray[np.int64], percent: float) -> float:
+    """Return a percentile as ``numpy.percentile`` has it."""
+    rank = percent / 100 * (int(n_up_to[-1]) - 1)
+    at = np.searchsorted(n_up_to, [int(rank), min(int(rank) + 1, int(n_up_to[-1]) - 1)], side="right")
+    lower, upper = values[at].tolist()
+    return float(lower + (upper - lower) * (rank - int(rank)))
 
 
 class Windows:

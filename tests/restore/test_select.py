@@ -157,6 +157,17 @@ def test_whole_volumes_run_where_they_are_measured_to_be_quicker(
 
 
 @needs_openvino
+@pytest.mark.parametrize("quicker", ["cpu", "openvino"])
+def test_planes_of_a_2d_network_run_where_they_are_quicker_also_while_they_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quicker: str
+) -> None:
+    path = save_network(tmp_path / "flat.onnx", ndim=2)
+    measured = iter([2.0, 1.0] if quicker == "openvino" else [1.0, 2.0])
+    monkeypatch.setattr(select.probe, "seconds", lambda network, card: next(measured))
+    assert Engine(path, RestoreConfig(threads=1, streaming="auto")).provider == quicker
+
+
+@needs_openvino
 def test_an_openvino_that_was_not_asked_for_and_that_fails_is_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
