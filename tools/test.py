@@ -2,8 +2,8 @@
 
 Without a choice of tests the quick ones run first; those that are slow, or need a browser or a Micro-Manager core,
 follow; both two files at a time. Those that need the machine or a port to themselves come last, one after the other.
-The latter two parts start other programs and wait for what happens. What fails there runs once more, with nothing beside
-it, and what it said before stays on the screen: a test that fails twice has failed.
+The latter two parts start other programs and wait for what happens. What fails there runs once more, with nothing
+beside it, and what it said before stays on the screen: a test that fails twice has failed.
 
 ``python tools/test.py faults``: every fault that a run must survive, in its long form, for which the machine should be
 quiet; about an hour. The suite itself has a short form of each.

@@ -191,6 +191,10 @@ class WindowDriver:
         self._bridge.call(self._displays, "manage", opened, types=["org.micromanager.data.DataProvider"])
         self._bridge.call(self._displays, "createDisplay", opened, types=["org.micromanager.data.DataProvider"])
 
+    def close_windows(self) -> None:
+        """Close all windows of images, without a question; what was in memory only is gone."""
+        self._bridge.call(self._displays, "closeAllDisplayWindows", False, types=["boolean"])
+
     def wait_for(self, is_so: Callable[[], bool]) -> None:
         until = time.monotonic() + _WAIT_S
         while not is_so():
