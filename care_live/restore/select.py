@@ -85,7 +85,8 @@ def _quicker(
     """Return the network in OpenVINO, if it may be, nothing of it is streamed, and it is measured to be quicker so.
 
     A 3D network that may stream stays with onnxruntime, which takes planes as they come: volumes of the virtual
-    microscope are 0.63 to 0.79 s old with it, 0.68 to 0.77 s with OpenVINO (shipped network, two alternating runs each).
+    microscope are 0.63 to 0.79 s old with it, 0.68 to 0.77 s with OpenVINO (shipped network, two alternating runs
+    each).
     A 2D network takes plane by plane with either.
     """
     if config.provider != "auto" or opened[1].provider != "cpu" or not _has_openvino():
