@@ -191,9 +191,10 @@ class WindowDriver:
         self._bridge.call(self._displays, "manage", opened, types=["org.micromanager.data.DataProvider"])
         self._bridge.call(self._displays, "createDisplay", opened, types=["org.micromanager.data.DataProvider"])
 
-    def close_windows(self) -> None:
-        """Close all windows of images, without a question; what was in memory only is gone."""
+    def discard(self, store: JavaObject) -> None:
+        """Close all windows of images, without a question, and forget a store: its images leave Java's memory."""
         self._bridge.call(self._displays, "closeAllDisplayWindows", False, types=["boolean"])
+        self._bridge.release(store)
 
     def wait_for(self, is_so: Callable[[], bool]) -> None:
         until = time.monotonic() + _WAIT_S

@@ -123,7 +123,7 @@ class Bench:
         self._driver.wait_closed(store)
         seconds = time.perf_counter() - start
         lost = case.n_times * _PLANES - self._received() if beside else 0
-        self._driver.close_windows()  # Java's memory holds few acquisitions
+        self._driver.discard(store)  # Java's memory holds few acquisitions
         return seconds, lost
 
     def _received(self) -> int:
