@@ -78,6 +78,7 @@ class Watching(threading.Thread):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", ATTACKS)
 def test_an_attacker_costs_the_others_next_to_nothing(kind: str, pace: subprocess.Popen[str]) -> None:
     records = [samples.restored(t, shape=SHAPE) for t in range(N + 4)]
