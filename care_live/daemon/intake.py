@@ -157,7 +157,7 @@ class Intake:
                 found = worker.arrivals.restored_planes(self.voxel_size_um)
             for planes in found:
                 with self.publishing:
-                    self.publisher.slab(planes)
+                    self.publisher.broadcast.slab(planes)
 
     def _count(self) -> None:
         """Note how many planes came; only the thread that works with the assembler may read that."""

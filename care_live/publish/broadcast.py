@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Literal
 from care_live.errors import CareLiveError, ConfigError
 from care_live.images import Restored, RunStarted, Volume
 from care_live.maps import Head
-from care_live.publish.encoder import Encoded, Encoder, Parts
+from care_live.publish.encoder import Encoded, Encoder, Parts, Run
 from care_live.publish.log import Entry
 from care_live.publish.message_writer import MessageWriter
 from care_live.publish.worker_thread import WorkerThread
@@ -93,7 +94,7 @@ class Item:
 
 
 class Broadcast:
-    """The XPUB socket and what is subscribed on it; used by one thread, and owner of another.
+    """The XPUB socket and what is subscribed on it; used by one thread, given slabs by another, owner of a third one.
 
     Raises
     ------
@@ -108,17 +109,20 @@ class Broadcast:
         writer: MessageWriter,
         *,
         encoder: Encoder,
+        run: Run,
         announce: Callable[[], None],
         raw: bool,
     ) -> None:
-        self._sockets, self._writer, self._encoder, self._raw = sockets, writer, encoder, raw
+        self._sockets, self._writer, self._encoder, self._run, self._raw = sockets, writer, encoder, run, raw
         self._subscribed: Counter[BroadcastChannel] = Counter()
         self._topics: Counter[ConnectionId] = Counter()
         self._hwm = MAX_HWM
         self._socket: Socket | None = self._bind(address)
         self.address = self._socket.address
+        self._closed = False
+        self._guard = threading.Lock()
+        """Held while messages are counted: slabs come in another thread."""
         self._counts: Counter[str] = Counter()
-        self._slab_due = 0
         self._not_made: dict[BroadcastChannel, list[int]] = defaultdict(list)
         """Counts of messages that were left out for lack of time since the last one that was sent."""
         self._n_not_made: Counter[BroadcastChannel] = Counter()
@@ -135,6 +139,8 @@ class Broadcast:
         return frozenset(channel for channel, n in self._subscribed.items() if n > 0)
 
     def close(self) -> None:
+        """Take no more slabs, and end the thread after the message that it is making."""
+        self._closed = True
         self._worker.close()
 
     def join(self, timeout_s: float) -> bool:
@@ -192,7 +198,7 @@ class Broadcast:
         """Yield the channels of some products that have a subscriber."""
         return (channel for channel in CHANNELS if channel.product in products and self._subscribed[channel] > 0)
 
-    def volume(self, entry: Entry, record: Restored | Volume, run: str) -> None:
+    def volume(self, entry: Entry, record: Restored | Volume) -> None:
         """Have a volume encoded for each topic that is subscribed to."""
         products: list[Topic] = []
         if isinstance(record, Restored):
@@ -201,15 +207,18 @@ class Broadcast:
         counts = {product: self._next(product) for product in products}
         for channel in self.wanted(*products):
             make = partial(self._encoder.volume, entry, record, channel.view)
-            self._put(Item(channel.prefix + run.encode(), counts[channel.product], channel, make), keep=self._hwm)
+            self._put(channel, counts[channel.product], make, keep=self._hwm)
 
-    def slab(self, count: int, slab: Restored, run: str) -> None:
-        """Have a slab encoded for each topic that is subscribed to; `count` says which one it is."""
-        passed, self._slab_due = range(self._slab_due, count), count + 1
+    def slab(self, slab: Restored) -> None:
+        """Have planes of a volume that is being restored encoded for each topic that is subscribed to; never waits.
+
+        From one thread at a time, which may be another than that of all else here.
+        """
+        if self._closed:
+            return
+        count = self._next("slab")
         for channel in self.wanted("slab"):
-            self._not_made[channel] += passed
-            make = partial(self._encoder.slab, slab, channel.view)
-            self._put(Item(channel.prefix + run.encode(), count, channel, make), keep=MAX_SLABS)
+            self._put(channel, count, partial(self._encoder.slab, slab, channel.view), keep=MAX_SLABS)
 
     def note(self, entry: Entry) -> None:
         """Broadcast a note behind the volumes that came before it."""
@@ -227,18 +236,28 @@ class Broadcast:
             if item.entry is not None:
                 self._send_note(item.entry)
             elif encoded is None and item.channel is not None:
-                self._not_made[item.channel].append(item.count)
+                self._note_not_made(item.channel, item.count)
             elif encoded is not None and item.channel is not None:
-                waiting = self._not_made.pop(item.channel, [])
-                self._n_not_made[item.channel] += sum(count < item.count for count in waiting)
-                self._not_made[item.channel] = [count for count in waiting if count > item.count]
-                parts = encoded.parts(count=item.count, not_made=self._n_not_made[item.channel])
+                parts = encoded.parts(count=item.count, not_made=self._count_not_made(item.channel, item.count))
                 self._send([item.topic, *parts])
 
-    def _put(self, item: Item, *, keep: int) -> None:
-        gone = self._worker.put("all", item, slot=item.channel, keep=keep)
+    def _put(self, channel: BroadcastChannel, count: int, make: Callable[[], Encoded], *, keep: int) -> None:
+        item = Item(channel.prefix + (self._run.run or "").encode(), count, channel, make)
+        gone = self._worker.put("all", item, slot=channel, keep=keep)
         if gone is not None and gone.channel is not None:
-            self._not_made[gone.channel].append(gone.count)
+            self._note_not_made(gone.channel, gone.count)
+
+    def _note_not_made(self, channel: BroadcastChannel, count: int) -> None:
+        with self._guard:
+            self._not_made[channel].append(count)
+
+    def _count_not_made(self, channel: BroadcastChannel, count: int) -> int:
+        """Return how many messages were left out before this one, since the beginning."""
+        with self._guard:
+            waiting = self._not_made.pop(channel, [])
+            self._n_not_made[channel] += sum(left_out < count for left_out in waiting)
+            self._not_made[channel] = [left_out for left_out in waiting if left_out > count]
+            return self._n_not_made[channel]
 
     def _send_note(self, entry: Entry) -> None:
         count = self._next("note")
@@ -250,8 +269,9 @@ class Broadcast:
         self._send([NOTE, *parts])
 
     def _next(self, product: str) -> int:
-        self._counts[product] += 1
-        return self._counts[product] - 1
+        with self._guard:
+            self._counts[product] += 1
+            return self._counts[product] - 1
 
     def _send(self, parts: Parts) -> None:
         if self._socket is not None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 
 from care_live.config import PublishConfig
@@ -29,7 +27,6 @@ from care_live.wire.sockets import Sockets
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
-MAX_SLABS = 64
 MAX_TAKEN, TURN_S, NETWORK_S = 32, 0.01, 0.005
 """Messages that are taken from each socket in one turn, and how long a turn lasts when more of them wait."""
 HWM_ROUTER = 64
@@ -65,8 +62,6 @@ class Publisher:
         self._run = Run(self.session)
         self._status = Status()
         self._started: RunStarted | None = None
-        self._slabs: deque[tuple[int, Restored]] = deque(maxlen=MAX_SLABS)
-        self._slab_counts = itertools.count()
         self._closing = threading.Event()
         self._drain = Drain()
         self._n_taken, self._take_at_s = 0, 0.0
@@ -79,13 +74,20 @@ class Publisher:
         self._writer, encoder = MessageWriter(self._run, self._log), Encoder(self._run, self._log)
         try:
             router = self._sockets.bind("router", config.bind_pull, hwm=HWM_ROUTER)
-            self._broadcast = Broadcast(
-                self._sockets, config.bind, self._writer, encoder=encoder, announce=self._sockets.wake, raw=config.raw
+            self.broadcast = Broadcast(
+                self._sockets,
+                config.bind,
+                self._writer,
+                encoder=encoder,
+                run=self._run,
+                announce=self._sockets.wake,
+                raw=config.raw,
             )
+            """What all subscribers get at once; planes of volumes that are still being restored are given to it."""
         except ConfigError:
             self._sockets.close()
             raise
-        self.address, self.address_pull = self._broadcast.address, router.address
+        self.address, self.address_pull = self.broadcast.address, router.address
         self._run.broadcast_port = port_of(self.address)
         self._router = Router(
             router, self._writer, encoder, self._log, read=replay_from_store, announce=self._sockets.wake
@@ -107,7 +109,7 @@ class Publisher:
     @property
     def subscribed(self) -> frozenset[BroadcastChannel]:
         """What the clients of the PUB port have subscribed to."""
-        return self._broadcast.subscribed
+        return self.broadcast.subscribed
 
     def start(self, started: RunStarted, *networks: NetworkInUse) -> None:
         """A run begins: its plan, and the networks that will restore it."""
@@ -145,13 +147,6 @@ class Publisher:
         """The store has written a volume, or has refused it for good; called once for each that waits for it."""
         self._log.settle(key)
 
-    def slab(self, slab: Restored) -> None:
-        """Publish planes of a volume that is still being restored; old ones give way to new ones."""
-        if self.error is not None:
-            return
-        self._slabs.append((next(self._slab_counts), slab))
-        self._sockets.wake()
-
     def change(self, changed: StateChanged) -> None:
         """A published volume was confirmed, or became suspect."""
         self._append(changed)
@@ -187,8 +182,8 @@ class Publisher:
         until_s = time.monotonic() + deadline_s
         self._thread.join(deadline_s)
         self._router.close()
-        self._broadcast.close()
-        rooms = (self._router, self._broadcast)
+        self.broadcast.close()
+        rooms = (self._router, self.broadcast)
         ended = all(room.join(max(0.0, until_s - time.monotonic())) for room in rooms)
         if not ended or self._thread.is_alive():
             raise StageError(f"publishing did not end within {deadline_s:g} s: the store may hang; end the process")
@@ -216,6 +211,7 @@ class Publisher:
             self._loop()
         except Exception as error:  # the thread boundary: the daemon shows it, the acquisition goes on
             logger.exception("publishing failed: viewers get no more volumes, the run and its storage go on")
+            self.broadcast.close()  # its slabs would wait for no one
             self.error = error
             self._drain.give_up()
         finally:
@@ -233,7 +229,7 @@ class Publisher:
             if now_s >= beat_s:
                 beat_s = now_s + HEARTBEAT_S
                 self._router.beat(self._beat(), now_s)
-                self._broadcast.beat(lambda count: self._beat(count=count))
+                self.broadcast.beat(lambda count: self._beat(count=count))
         self._turn(sent, time.monotonic())
 
     def _wait(self, timeout_s: float) -> None:
@@ -251,27 +247,26 @@ class Publisher:
         if now_s < self._take_at_s:
             return
         self._n_taken = self._router.receive(now_s, self._beat, MAX_TAKEN)
-        if max(self._n_taken, self._broadcast.receive(MAX_TAKEN)) >= MAX_TAKEN:
+        if max(self._n_taken, self.broadcast.receive(MAX_TAKEN)) >= MAX_TAKEN:
             self._take_at_s = now_s + TURN_S
 
     def _turn(self, sent: int, now_s: float) -> int:
         """Send what is ready and order what comes next; return the number after the last entry that was sent."""
-        self._send_slabs()
         sent = self._send_entries(sent)
-        self._broadcast.serve()
+        self.broadcast.serve()
         self._router.serve(now_s)
         return sent
 
     def _note_progress(self, sent: int, now_s: float) -> None:
-        has_sent = self._router.has_sent_all(now_s) and self._broadcast.is_idle
+        has_sent = self._router.has_sent_all(now_s) and self.broadcast.is_idle
         self._drain.note(sent if has_sent else 0, self._n_taken)
         self._n_taken = 0
 
     def _apply_allow_list(self) -> None:
         """Disconnect all subscribers when a guest was removed from the list; the router checks it at every message."""
         if self._keys is not None and self._keys.allowed.has_changed():
-            self._broadcast.hang_up()
-        self._broadcast.open_again()
+            self.broadcast.hang_up()
+        self.broadcast.open_again()
 
     def _beat(self, **more: int) -> Parts:
         return self._writer.heartbeat(self._status, self.n_watchers, **more)
@@ -288,15 +283,9 @@ class Publisher:
         if entry.key is None:
             self._router.note(entry)
             self._writer.note(entry)
-            self._broadcast.note(entry)
+            self.broadcast.note(entry)
         elif isinstance(entry.record, Restored | Volume):
-            self._broadcast.volume(entry, entry.record, self._run.run or "")
-
-    def _send_slabs(self) -> None:
-        while self._slabs:
-            count, slab = self._slabs.popleft()
-            with self._contained(f"slab={tuple(slab.key)}"):
-                self._broadcast.slab(count, slab, self._run.run or "")
+            self.broadcast.volume(entry, entry.record)
 
     @contextlib.contextmanager
     def _contained(self, what: str) -> Iterator[None]:

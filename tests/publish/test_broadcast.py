@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,11 +17,13 @@ from msgspec.structs import replace
 from care_live.images import VolumeKey, read_only
 from care_live.publish import Publisher, describe
 from care_live.publish.broadcast import CHANNELS
+from care_live.publish.router import Router
 from care_live.wire import arrays, cl1, keys
 from care_live.wire.daemon_status import Status
 from care_live.wire.messages import Heartbeat, Message, Slab, VolumeMessage
 from care_live.wire.sockets import Socket, Sockets, new_pair
 from tests.make import records, samples
+from tests.make.waiting import until
 
 
 @pytest.fixture
@@ -121,7 +124,7 @@ def test_what_has_no_subscriber_is_not_computed(
 def test_slabs_come_while_the_volume_is_being_restored(publisher: Publisher, hub: Sockets) -> None:
     link = listen(hub, publisher, b"cl1/slab/")
     planes = read_only(np.full((2, 16, 24), 7, np.float32))
-    publisher.slab(records.planes(VolumeKey(3), {"mean": planes}, slice(4, 6), 32))
+    publisher.broadcast.slab(records.planes(VolumeKey(3), {"mean": planes}, slice(4, 6), 32))
     message = heard(hub, link, Slab)
     assert message is not None
     assert (message[1].key, message[1].z_first, message[1].n_planes, message[1].state) == (
@@ -133,6 +136,53 @@ def test_slabs_come_while_the_volume_is_being_restored(publisher: Publisher, hub
     assert message[1].limits == "not for intensity quantification"
     assert message[1].arrays[0].origin_px == (4, 0, 0)
     np.testing.assert_array_equal(message[2][0], planes)
+
+
+def test_slabs_are_encoded_while_the_thread_that_sends_is_busy(
+    publisher: Publisher, hub: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait in one queue only; what the encoding thread has no time for is counted in the next message."""
+    link = listen(hub, publisher, b"cl1/slab/")
+    held, go_on, made = threading.Event(), threading.Event(), threading.Semaphore(0)
+    serve, pictures = Router.serve, describe.pictures
+
+    def waiting(router: Router, now_s: float) -> None:
+        held.set()
+        assert go_on.wait(200)
+        serve(router, now_s)
+
+    def counted(record: Any, view: Any) -> Any:
+        made.release()
+        return pictures(record, view)
+
+    monkeypatch.setattr(Router, "serve", waiting)
+    monkeypatch.setattr(describe, "pictures", counted)
+    assert held.wait(90)
+    try:
+        planes = read_only(np.full((2, 16, 24), 7, np.float32))
+        publisher.broadcast.slab(records.planes(VolumeKey(3), {"mean": planes}, slice(4, 6), 32))
+        assert made.acquire(timeout=90), "it waits for the thread that sends"
+    finally:
+        go_on.set()
+    message = heard(hub, link, Slab)
+    assert message is not None and (message[1].count, message[1].not_made) == (0, 0)
+
+
+@pytest.mark.parametrize("how", ["closed", "failed"])
+def test_slabs_are_not_kept_where_none_can_be_sent(
+    hub: Sockets, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    listen(hub, publisher, b"cl1/slab/")
+    if how == "failed":
+        monkeypatch.setattr(Router, "serve", lambda *_: 1 / 0)
+        until(lambda: publisher.error is not None, 90)
+    else:
+        publisher.broadcast.close()
+    planes = read_only(np.full((2, 16, 24), 7, np.float32))
+    slab = records.planes(VolumeKey(3), {"mean": planes}, slice(0, 2), 2)
+    n_holders = sys.getrefcount(slab)
+    publisher.broadcast.slab(slab)
+    assert sys.getrefcount(slab) == n_holders
 
 
 def test_a_subscriber_that_does_not_read_delays_no_other(publisher: Publisher, hub: Sockets) -> None:

@@ -21,7 +21,7 @@ def test_a_listener_gets_slabs_then_the_volume_and_the_notes(publisher: Publishe
             assert time.monotonic() < deadline + 5
         whole = samples.restored(3)
         slab = records.planes(VolumeKey(3), {"mean": read_only(whole.mean[:2])}, slice(0, 2), 4)
-        publisher.slab(slab)
+        publisher.broadcast.slab(slab)
         publisher.publish(whole)
         publisher.end(samples.ENDED)
         heard_in_turn = []

@@ -50,7 +50,7 @@ def test_planes_come_as_the_record_that_was_published(publisher: Publisher, hub:
     slabs.follow(heartbeat(port_of(publisher)))
     until(lambda: publisher.subscribed)
     sent = records.planes(VolumeKey(3), {"mean": PLANES}, slice(4, 6), 32)
-    publisher.slab(sent)
+    publisher.broadcast.slab(sent)
     hub.poll(90)
     came = until(slabs.next).restored  # type: ignore[attr-defined]
     assert (came.key, came.z, came.n_planes) == (sent.key, sent.z, 32)

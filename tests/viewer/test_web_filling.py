@@ -65,12 +65,12 @@ def test_a_plane_is_drawn_before_its_volume_is_whole(window: Any, publisher: Pub
     with page(window, publisher, old) as screen:
         screen.ask(z=1)
         screen.contrast("mean", LOW, HIGH)
-        publisher.slab(slab(new, 0, 1))
+        publisher.broadcast.slab(slab(new, 0, 1))
         screen.until("careLive.restoring.n === 1")
         assert screen.js("careLive.header().t") == 0, "that plane is still to come"
         assert np.abs(colours(screen) - grey(old.mean[1], LOW, HIGH)).max() <= 1
         assert note(screen, "restored") == "t 1 still being restored: 1 of 4 planes"
-        publisher.slab(slab(new, 1, 3))
+        publisher.broadcast.slab(slab(new, 1, 3))
         screen.until("careLive.header().t === 1")
         assert screen.js("careLive.header().live") is True
         assert np.abs(colours(screen) - grey(new.mean[1], LOW, HIGH)).max() <= 1
@@ -95,7 +95,7 @@ def test_no_picture_in_between_is_empty_and_a_plane_is_sent_once(window: Any, pu
         for t in (1, 2):
             new = small(t)
             for z in range(4):
-                publisher.slab(slab(new, z, z + 1))
+                publisher.broadcast.slab(slab(new, z, z + 1))
                 screen.until(f"careLive.restoring.t === {t} && careLive.restoring.n === {z + 1}")
             screen.until(f"careLive.header().t === {t}")  # before the whole volume can take its place
             publisher.publish(new)
@@ -111,7 +111,7 @@ def test_a_hand_on_the_time_slider_is_not_moved_by_slabs(window: Any, publisher:
         publisher.publish(small(1))
         screen.until("careLive.times.length === 2 && careLive.header().t === 1")
         screen.ask(t=0, z=0)
-        publisher.slab(slab(small(2), 0, 2))
+        publisher.broadcast.slab(slab(small(2), 0, 2))
         screen.until("careLive.restoring.n === 2")
         assert screen.js("careLive.header().t") == 0
         screen.press(" ")
@@ -124,7 +124,7 @@ def test_side_views_fill_up_and_say_how_far(window: Any, publisher: Publisher) -
         screen.ask(mode="ortho", z=3, y=5, x=7)
         screen.contrast("mean", LOW, HIGH)
         for last in (1, 3):
-            publisher.slab(slab(new, {1: 0, 3: 1}[last], last))
+            publisher.broadcast.slab(slab(new, {1: 0, 3: 1}[last], last))
             screen.until(f"careLive.header().channels[0].n_restored === {last}")
             whole = np.concatenate([new.mean[:last], old.mean[last:]])
             field = 16 * 0.5 + 0.02 * 24 * 0.5  # below the xy plane and the gap
@@ -135,6 +135,6 @@ def test_side_views_fill_up_and_say_how_far(window: Any, publisher: Publisher) -
 def test_a_slow_link_gets_coarse_slabs_too(window: Any, publisher: Publisher) -> None:
     with page(window, publisher, small(0)) as screen:
         screen.ask(z=0, quality="lossy")
-        publisher.slab(slab(small(1), 0, 1))
+        publisher.broadcast.slab(slab(small(1), 0, 1))
         screen.until("careLive.header().channels[0].n_restored === 1")
         assert screen.js("careLive.header().lossy") is True

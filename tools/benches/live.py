@@ -34,6 +34,7 @@ from care_live.images import Frame, Restored, Volume, VolumeKey
 from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.model.unet_graph import UNetShape, build, seeded_weights
+from care_live.publish.broadcast import Broadcast
 from care_live.publish.publisher import Publisher
 from care_live.worker.arrivals import Arrivals
 
@@ -110,7 +111,7 @@ def _run(asked: argparse.Namespace, model: Path, how: str, folder: Path) -> list
 def _noted() -> Iterator[dict[VolumeKey, Timeline]]:
     """Note when planes come and what is published, at the doors of the rooms."""
     timelines: dict[VolumeKey, Timeline] = {}
-    place, publish, slab = Arrivals.place, Publisher.publish, Publisher.slab
+    place, publish, slab = Arrivals.place, Publisher.publish, Broadcast.slab
 
     def placed(self: Arrivals, frame: Frame) -> None:
         timelines.setdefault(frame.index.volume, Timeline()).planes.append(time.monotonic())
@@ -123,16 +124,16 @@ def _noted() -> Iterator[dict[VolumeKey, Timeline]]:
             timeline.published = time.monotonic()
             timeline.age_ms = 1e3 * timeline.published - record.volume.last_plane_ns / 1e6
 
-    def slab_published(self: Publisher, planes: Restored) -> None:
+    def slab_published(self: Broadcast, planes: Restored) -> None:
         timeline = timelines.setdefault(planes.key, Timeline())
         timeline.slabs.append((time.monotonic(), planes.z.stop if planes.z is not None else 0))
         slab(self, planes)
 
-    Arrivals.place, Publisher.publish, Publisher.slab = placed, published, slab_published
+    Arrivals.place, Publisher.publish, Broadcast.slab = placed, published, slab_published
     try:
         yield timelines
     finally:
-        Arrivals.place, Publisher.publish, Publisher.slab = place, publish, slab
+        Arrivals.place, Publisher.publish, Broadcast.slab = place, publish, slab
 
 
 def _figures(how: str, timelines: list[Timeline], asked: argparse.Namespace) -> dict[str, float]:
