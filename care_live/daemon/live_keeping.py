@@ -46,7 +46,9 @@ class RecentFrames:
             self._frames.append(volume)
             self._nbytes += volume.pixels.nbytes
             oldest_ns = volume.last_plane_ns - int(self._live.keep_s * 1e9)
-            while self._nbytes > self._live.keep_mib * _MIB or self._frames[0].last_plane_ns < oldest_ns:
+            while self._frames and (
+                self._nbytes > self._live.keep_mib * _MIB or self._frames[0].last_plane_ns < oldest_ns
+            ):
                 self._nbytes -= self._frames.popleft().pixels.nbytes
 
     def keep(self, seconds: float) -> str:

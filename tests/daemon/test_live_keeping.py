@@ -50,6 +50,15 @@ def test_each_order_to_keep_is_a_run_of_its_own_within_a_second_too(tmp_path: Pa
     assert len(names) == 3 and all(verify(tmp_path / name).clean for name in names)
 
 
+@pytest.mark.parametrize("keep_mib", [0, 1])
+def test_frames_that_are_larger_than_the_memory_for_them_are_not_kept(tmp_path: Path, keep_mib: int) -> None:
+    recent = RecentFrames(LiveConfig(keep_mib=keep_mib), StoreConfig(directory=tmp_path))
+    for t in range(3):
+        recent.add(shown(t, size=1024))
+    with pytest.raises(SourceError, match="no frame of Live"):
+        recent.keep(60)
+
+
 def test_frames_of_another_exposure_are_left_out(tmp_path: Path) -> None:
     recent = RecentFrames(LiveConfig(keep_s=100), StoreConfig(directory=tmp_path, keep_free_mib=0))
     for t in range(4):
