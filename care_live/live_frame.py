@@ -74,7 +74,7 @@ class LatestFrame:
         self._wanted = self._closed = False
 
     def take(self, timeout_s: float) -> LiveFrame | None:
-        """Return a frame that was put after this call began; None: none came in time, or it is closed."""
+        """Return a frame that was put after this call began; None: no frame came in time, or this place is closed."""
         with self._changed:
             self._frame, self._wanted = None, True
             self._changed.notify_all()

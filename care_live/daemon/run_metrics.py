@@ -78,7 +78,7 @@ class DaemonStatus:
     camera: str = ""
     """Gain, offset and read noise that volumes are compared with, and where they come from."""
     measured_psnr_db: float | None = None
-    """Of the newest reference planes, less their own noise; None: none came yet."""
+    """Of the newest reference planes, less their own noise; None before the first of them."""
     measured_coverage: float | None = None
     """Share of the newest reference planes in the 90 % interval as it was drawn."""
     widening: float | None = None

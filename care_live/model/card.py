@@ -112,7 +112,7 @@ class ImageScores(Section):
 
     psnr_db: float
     ssim: float | None = None
-    """None: there is no truth to compare structures with."""
+    """None: without a ground truth, structures are not compared."""
 
 
 CLEARLY_BETTER_DB = 0.3

@@ -37,7 +37,7 @@ class AskedNetwork:
     sha256: str
     config: RestoreConfig
     camera: str | None
-    """Checksum of the camera file; None: there is no file."""
+    """Checksum of the camera file; None: the config names no file."""
 
     def opened(self) -> Networks:
         """Return the network, open.
@@ -97,7 +97,7 @@ def restore_time_point(task: WorkerTask, before: WorkerResult | None = None) -> 
 
     Parameters
     ----------
-    before : of the newest time point before it that has references; None: there is none in this session
+    before : of the newest time point before it that has references; None: this session has restored no such one
 
     Raises
     ------

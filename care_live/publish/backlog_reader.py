@@ -54,7 +54,7 @@ class BacklogReader:
     Parameters
     ----------
     read
-        Called in the reader's thread; None: there is no store.
+        Called in the reader's thread; None: the daemon stores nothing.
     encoder
         Makes the messages.
     announce

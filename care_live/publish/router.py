@@ -42,7 +42,7 @@ class Router:
     socket : bound ROUTER
     writer, encoder : make the messages
     log : of the session
-    read : gives a volume from the store; None: there is no store
+    read : gives a volume from the store; None: the daemon stores nothing
     announce : called in another thread when `serve` has something to do
     """
 

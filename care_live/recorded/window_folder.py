@@ -33,7 +33,7 @@ _CLOSED_NAME = "comments.txt"
 
 
 def format_here(folder: Path) -> Format | None:
-    """Tell in which format of Micro-Manager the files right in a folder are; None: none is an image of any."""
+    """Return in which format of Micro-Manager the files right in a folder are; None: no file there is such an image."""
     if (folder / INDEX_NAME).is_file():
         return "NDTiff"
     with os.scandir(folder) as entries:

@@ -103,7 +103,7 @@ class GrowingNDTiff:
 
 
 def open_growing(folder: Path) -> GrowingData | None:
-    """Return the data set in a folder; None: there is none yet."""
+    """Return the data set in a folder; None while no program has begun to write one."""
     return _opened(folder, format_of(folder)) or _full_resolution(folder)
 
 
@@ -146,7 +146,7 @@ def all_new(folder: Path, old: Set[Path]) -> Iterator[GrowingData]:
 
 
 def not_understood(folder: Path, old: Set[Path]) -> Path | None:
-    """Return an image file that is new in the folder, or in a new one below it; None: there is none."""
+    """Return an image file that is new in the folder, or in a new one below it; None: every file was there before."""
     found = (path for new in (folder, *sorted(folders(folder) - old)) for path in _image_files(new))
     return next((path for path in found if path not in old), None)
 

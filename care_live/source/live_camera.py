@@ -71,7 +71,7 @@ class LiveCamera:
         return bool(self._do("isSequenceRunning")) and not (acquisition is not None and acquisition.is_running())
 
     def newest(self) -> LiveFrame | None:
-        """Return a frame that was not returned before; None: there is none now."""
+        """Return the newest frame, once; None while the camera has taken no further one."""
         with self._guard:
             snapped, self._snapped = self._snapped, None
         if snapped is not None:

@@ -45,7 +45,7 @@ class StudioLive:
         return self._is_live
 
     def newest(self) -> LiveFrame | None:
-        """Return a frame that was not returned before; None: there is none now.
+        """Return the newest frame, once; None while the camera has taken no further one.
 
         Raises
         ------

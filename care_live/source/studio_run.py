@@ -66,7 +66,7 @@ class StudioRun:
         self._was_paused = False
 
     def step(self) -> SourceEvent | None:
-        """Return the next event; None: there is none now. The last one is a `RunEnded`, also where none began."""
+        """Return the next event; None while nothing happens. The last one is a `RunEnded`, also where no run began."""
         if self._ready:
             return self._ready.popleft()
         try:

@@ -54,7 +54,7 @@ class TapLine:
         self._waiting = {tap: one._replace(received_s=one.received_s + silent_s) for tap, one in self._waiting.items()}
 
     def first(self) -> tuple[bytes, int] | None:
-        """Return the address of the tap whose turn it is, and its epoch; None: none waits."""
+        """Return the address of the tap whose turn it is, and its epoch; None: no tap waits."""
         speaking = self._speaking()
         one = self._waiting[speaking[0]] if speaking else None
         return None if one is None else (one.peer, one.epoch)

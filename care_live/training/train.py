@@ -145,7 +145,7 @@ def _concluded(
 
 
 def _begun(recipe: Recipe, run: Path) -> Recipe | None:
-    """Return the recipe with what an interrupted run with a budget had settled; None: there is no such run.
+    """Return the recipe with what an interrupted run with a budget had settled; None: no such run was interrupted.
 
     Raises
     ------

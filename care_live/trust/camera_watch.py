@@ -23,7 +23,7 @@ class CameraWatch:
 
     Parameters
     ----------
-    given : of a camera file; None: there is none
+    given : of a camera file; None: the config names no file
     """
 
     def __init__(self, given: CameraModel | None) -> None:
@@ -37,7 +37,7 @@ class CameraWatch:
 
     @property
     def camera(self) -> CameraModel | None:
-        """What counts are compared with; None: there is no file, and the volumes so far show none."""
+        """What counts are compared with; None: no file is given, and the volumes so far do not show the camera."""
         return self._estimated if self._given is None or self.against else self._given
 
     def look(self, raw: NDArray[Any], predicted: NDArray[Any] | None) -> None:

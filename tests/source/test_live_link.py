@@ -91,7 +91,7 @@ def test_the_camera_that_reported_last_is_asked(link: LiveLink, hub: Sockets) ->
     taking = Taking(link)
     asked(hub, first)
     second.send(live_protocol.here(0))
-    asked(hub, second)  # it is not asked in a second only: it is new
+    asked(hub, second)
     second.send(live_protocol.frame_parts(frame(2), 0))
     taken = taking.result()
     assert taken is not None and taken.number == 2

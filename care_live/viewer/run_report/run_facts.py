@@ -101,7 +101,7 @@ class RunFacts:
     trust_lines: Mapping[str, Sequence[TrustSpan]]
     """By channel."""
     references: ReferenceFacts | None
-    """None: none came."""
+    """None: the run has no reference planes."""
     damaged_lines: tuple[int, ...]
 
 
