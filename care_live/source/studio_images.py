@@ -63,6 +63,7 @@ class StudioImages:
         self._next: StudioAxes | None = None
         self._held: dict[StudioAxes, JavaObject] = {}
         """Images that were found and not read yet."""
+        self._shape_px = (0, 0)
         self._constant: dict[str, Any] = {}
         """Metadata of the first image."""
 
@@ -143,10 +144,13 @@ class StudioImages:
 
     def _pixels(self, image: JavaObject) -> Counts:
         pixels = self._bridge.call(image, "getRawPixels")
+        if isinstance(pixels, np.ndarray) and pixels.size == np.prod(self._shape_px):
+            return read_only(pixels.reshape(self._shape_px))
         height, width = (number(self._bridge.call(image, name)) for name in ("getHeight", "getWidth"))
         if not isinstance(pixels, np.ndarray) or pixels.size != height * width:
             raise SourceError("Micro-Manager's images are in colour: wanted one grey channel per image")
-        return read_only(pixels.reshape(height, width))
+        self._shape_px = (height, width)  # all images of an acquisition are as large: each call costs it time
+        return read_only(pixels.reshape(self._shape_px))
 
     def _tags(self, image: JavaObject) -> dict[str, Any]:
         with self._bridge.lent(image, "getMetadata") as metadata:
