@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +21,10 @@ from care_live.restore.engine import Engine
 from care_live.store import RunReader, open_run, verify
 from care_live.trust.references import References
 from care_live.trust.run_verdict import in_run
-from tests.make.dask_cluster import Cluster
+from tests.make.dask_cluster import WAIT_S, Cluster, wait_for
 from tests.make.networks import save_network
 from tests.make.verdicts import card_verdict
-from tests.offline.results import files
+from tests.offline.results import files, n_acknowledged
 from tests.trust.photons import noise_of, restored_of, worm
 
 SETTINGS = {"provider": "cpu", "threads": 1, "progress": False}
@@ -163,12 +166,44 @@ def test_workers_measure_what_one_process_measures(
     finally:
         cluster.close()
     assert (report.n_restored, report.n_before, report.problems) == (N_TIMES - n_done, n_done, [])
-    assert files(tmp_path / "out") == files(undisturbed)
-    shared, wanted = RunReader(tmp_path / "out"), RunReader(undisturbed)
+    assert_measured_as(undisturbed, tmp_path / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_what_killed_workers_leave_is_measured_elsewhere(
+    run: Path, model: Path, undisturbed: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Those that take over have seen no reference, and measure as if they had seen all."""
+    pytest.importorskip("distributed", reason="Dask's distributed is not installed: pip install 'care-live[cluster]'")
+    output, reports = tmp_path / "out", []
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+
+    def restore() -> None:
+        reports.append(care_live.restore(run, output, model=model, workers=cluster.file, **SETTINGS))
+
+    client = threading.Thread(target=restore)
+    try:
+        client.start()
+        wait_for(lambda: n_acknowledged(output) > 0 or not client.is_alive())
+        for number, worker in enumerate(list(cluster.workers)):
+            cluster.workers.append(cluster.add_worker(number + 2))
+            worker.send_signal(signal.SIGKILL)
+        client.join(WAIT_S)
+    finally:
+        cluster.close()
+    assert [(report.n_restored, report.problems) for report in reports] == [(N_TIMES, [])]
+    assert_measured_as(undisturbed, output)
+
+
+def assert_measured_as(undisturbed: Path, output: Path) -> None:
+    """Compare files, verdicts and what references measured with those of one process that nothing disturbed."""
+    assert files(output) == files(undisturbed)
+    shared, wanted = RunReader(output), RunReader(undisturbed)
     for t in range(N_TIMES):
         trust = shared.restoration(VolumeKey(t)).trust
         assert trust is not None and trust.measured is not None and trust == wanted.restoration(VolumeKey(t)).trust
-    assert verify(tmp_path / "out").clean
+    assert verify(output).clean
 
 
 def test_without_raw_volumes_the_light_is_counted_all_the_same(run: Path, model: Path, tmp_path: Path) -> None:
