@@ -21,6 +21,7 @@ from care_live.images import ModelIdentity, NetworkInUse
 from care_live.publish.publisher import Publisher
 from care_live.store import open_run
 from care_live.verdict import Doubt, Trust
+from care_live.viewer.napari.doubt_marks import _SIZE_PX, COLOURS
 from care_live.viewer.napari.layers import Layers
 from care_live.viewer.napari.widget import WatchWidget
 from care_live.wire import keys
@@ -122,6 +123,68 @@ def marks_the_worst_place(viewer: napari.Viewer, watching: WatchWidget, publishe
     until(lambda: not len(viewer.layers["marks · raw"].data), "the next volume has no marks")
 
 
+def marks_a_place_of_the_past(folder: Path) -> None:
+    """A run that goes on: a person goes back to its second volume, which is red, in more words than a dock is wide."""
+    doubts = (Doubt("invented", (1, 6, 9), 12.0), Doubt("missing", (3, 8, 2), 7.0))
+    reasons = tuple(f"reason {n}, in words that fill a line of the dock and more of the next one" for n in range(5))
+    writer = open_run(StoreConfig(directory=folder, keep_free_mib=0), STARTED)
+    for t in range(3):
+        one = replace(restored(t), trust=Trust("red", reasons, doubts) if t == 1 else Trust("green"))
+        writer.write_raw(one.volume)
+        writer.write_restored(one)
+    writer.close()
+    viewer = napari.Viewer(show=True)
+    with Publisher(samples.config()) as publisher, docked(viewer) as watching:
+        publisher.start(STARTED, NetworkInUse(ModelIdentity("worm3d", "0" * 64), {}))
+        watching.start(publisher.address_pull, folder / "run-1")
+        until(lambda: watching.slider.maximum() == 2, "the history is known")
+        watching.slider.sliderMoved.emit(0)
+        until(lambda: shows(viewer, 0), "the first one")
+        assert "marks · raw" not in viewer.layers
+        watching.bar._go_to(1)
+        until(lambda: shows(viewer, 1) and "marks · raw" in viewer.layers, "the red one and its marks")
+        words = watching.trust.verdict
+        assert all(reason in words.text() for reason in reasons)
+        until(lambda: words.height() >= words.heightForWidth(words.width()) > 0, "all of the words are seen")
+        watching.trust.worst.click()
+        assert (watching.slider.value(), viewer.dims.point[0]) == (1, 2.0 * 1)
+        assert "place 1 of 2: invented" in watching.trust.place.text() and "plane 2" in watching.trust.place.text()
+        until(lambda: has_ring_around(viewer, doubts[0]), "the mark is drawn around its place")
+        watching.trust.marks.toggle()
+        until(lambda: not ring_px(viewer, doubts[0].kind).any(), "marks are hidden")
+        watching.trust.marks.toggle()
+        until(lambda: ring_px(viewer, doubts[0].kind).any(), "and back")
+        watching.slider.sliderMoved.emit(2)
+        until(lambda: not len(viewer.layers["marks · raw"].data), "the next volume has no marks")
+        until(lambda: not ring_px(viewer, doubts[0].kind).any(), "and none is drawn")
+        assert watching.trust.verdict.text().startswith("● green") and not watching.trust.worst.isEnabled()
+    viewer.close()
+
+
+def shows(viewer: napari.Viewer, t: int) -> bool:
+    return "raw" in viewer.layers and np.array_equal(viewer.layers["raw"].data, restored(t).volume.pixels)
+
+
+def ring_px(viewer: napari.Viewer, kind: str) -> np.ndarray:
+    """Return where the picture has the colour of a kind of marks, (y, x) bool."""
+    colour = [int(COLOURS[kind][at : at + 2], 16) for at in (1, 3, 5)]
+    picture = viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
+    return np.abs(picture - colour).sum(axis=-1) < 60
+
+
+def has_ring_around(viewer: napari.Viewer, doubt: Doubt) -> bool:
+    """Tell whether the coloured pixels surround a place as wide as a mark is."""
+    rows, columns = np.nonzero(ring := ring_px(viewer, doubt.kind))
+    if not len(rows):
+        return False
+    scale = np.array(viewer.layers["raw"].scale[1:]) * viewer.camera.zoom
+    centre = np.subtract(doubt.place_px[1:] * np.array(viewer.layers["raw"].scale[1:]), viewer.camera.center[1:])
+    y, x = centre * viewer.camera.zoom + np.array(ring.shape) / 2
+    radius = _SIZE_PX / 2 * scale[0]
+    left, right = (np.abs(columns - side).min() for side in (x - radius, x + radius))
+    return bool(rows.min() < y < rows.max() and left < 4 and right < 4)
+
+
 def opens_with_keys(folder: Path) -> None:
     """A daemon that asks for keys: by the plugin's dialog, and by the command line."""
     server, allowed = samples.write_keys(folder)
@@ -177,5 +240,6 @@ def by_command(address: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"follows": follows_and_scrubs, "keys": opens_with_keys}[sys.argv[1]](Path(sys.argv[2]))
+    scenes = {"follows": follows_and_scrubs, "keys": opens_with_keys, "past": marks_a_place_of_the_past}
+    scenes[sys.argv[1]](Path(sys.argv[2]))
     print("all is well")

@@ -28,9 +28,9 @@ def test_the_manifest_names_things_that_exist():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scene_name", ["follows", "keys"])
+@pytest.mark.parametrize("scene_name", ["follows", "keys", "past"])
 def test_a_real_window(tmp_path, scene_name):
-    """Shows, follows and scrubs; and a daemon that asks for keys is watched by dialog and by command."""
+    """Shows, follows and scrubs; a daemon that asks for keys is watched by dialog and by command; marks of the past."""
     pytest.importorskip("napari")
     display = shutil.which("xvfb-run")
     if display is None:
