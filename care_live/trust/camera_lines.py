@@ -21,6 +21,9 @@ _SURE = 15.0
 """Standard deviations by which a line of squares differs from those beside it."""
 _SHARE = 0.75
 """Of the parts of a line that must show it: a fibre along it ends somewhere."""
+_STEADY, _FEWEST_PLANES = 6.0, 6
+"""Times its own scatter from plane to plane by which it differs, in a stack of that many planes: the noise with which
+rows are read is another one in each."""
 _PARTS, _PARTS_Z = 8, 2
 _AROUND, _FEWEST = 3, 12
 """Neighbours on each side; lines of a field that is large enough to tell."""
@@ -104,9 +107,24 @@ def _uneven(left: Residual, axis: int) -> list[int]:
     line = excess.sum(axis=0) / np.sqrt(len(excess))
     shown = (excess * np.sign(line) > 1).mean(axis=0)
     odd = np.flatnonzero((np.abs(line) > _SURE) & (shown > _SHARE))
+    if len(odd):
+        odd = odd[_steadiness(left, axis)[odd] > _STEADY]
     inside = odd[(odd >= _AROUND) & (odd < len(line) - _AROUND)]
     strongest = [np.abs(line[max(at - _SPREAD, 0) : at + _SPREAD + 1]).max() for at in inside]
     return [int(at) for at, most in zip(inside, strongest, strict=True) if np.abs(line[at]) >= most]
+
+
+def _steadiness(left: Residual, axis: int) -> Array:
+    """Return by how many times the error of its mean over planes each line differs from those beside it."""
+    along = 3 - axis
+    planes = np.delete(np.arange(len(left.weight)), left.without)
+    weighted, weight = (array.sum(axis=along)[planes] for array in (left.weighted, left.weight))  # (z, line)
+    if len(planes) < _FEWEST_PLANES:
+        return np.full(weight.shape[1], np.inf, np.float32)
+    counts = np.asarray(weighted / np.maximum(weight, np.float32(1e-9)), np.float32)
+    excess = counts - np.median(_beside(counts), axis=0)
+    error = excess.std(axis=0, ddof=1) / np.sqrt(len(planes))
+    return np.asarray(np.abs(excess.mean(axis=0)) / np.maximum(error, np.float32(1e-9)), np.float32)
 
 
 def _beside(lines: Array) -> Array:

@@ -73,12 +73,14 @@ class Examiner:
     def _compared(self, restored: Restored, predicted: Array, camera: CameraModel) -> Trust:
         raw, card, missing = restored.volume.pixels, self._card, _missing(restored.volume)
         came = [place for place in range(len(raw)) if place not in missing] if missing else slice(None)
+        predicted, off_by = levels.brought_near(raw, predicted, camera)
         runs = self._pixel_sums(raw[came], predicted[came], camera)
         with_pixels = self._with_pixels(raw, runs, camera)
         left = residual.residual_of(raw, predicted, with_pixels, without=missing)
         lines = camera_lines.broken(left, raw[came], camera)
         left = camera_lines.without(left, lines)
         left, off = (left, levels.LevelErrors()) if card.task == "project" else levels.levelled(left)
+        off = replace(off, pedestal=off.pedestal + off_by)
         range_counts = max(restored.high - restored.low, 1e-6)
         expected = evidence.Expected(card.evidence, range_counts, self._interval(restored))
         found = evidence.examine(left, with_pixels, expected, is_projection=card.task == "project")
@@ -88,7 +90,8 @@ class Examiner:
         scale = restored.maps.get("laplace_scale")
         self.features = features_of(signal, scale, range_counts, has_z=card.axes == "ZYX")
         self.found = found
-        if runs and not found.doubts:  # what is false here must not pass for the camera's
+        kept = light.kept_noise(found.sd, with_pixels) if card.task == "denoise" else ()
+        if runs and not found.doubts and not kept:  # what is false here must not pass for the camera's
             self._pattern.learn(total(runs), camera, len(raw) - len(missing))
         trust = light.verdict(
             restored.flags,
@@ -98,7 +101,7 @@ class Examiner:
                 *levels.cautions(off, range_counts),
                 *light.biases(found.sd, card.evidence),
                 *light.made_up_texture(found.texture_sd, found.n_lit, card.evidence),
-                *(light.kept_noise(found.sd, with_pixels) if card.task == "denoise" else ()),
+                *kept,
             ),
             strange=self._strange(restored, camera, self.features),
         )

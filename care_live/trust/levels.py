@@ -8,12 +8,14 @@ specimen fills the field or the stack is thin, the range is wide, and so are the
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.trust.camera import CameraModel
 from care_live.trust.residual import Residual, less
 
 Array: TypeAlias = NDArray[np.float32]
@@ -25,6 +27,9 @@ _TONE = 0.1
 _KNOTS, _FEWEST_LIT = (0.02, 0.06, 0.2), 64
 """Of the light of the brightest squares: where the tone is measured; squares that show it."""
 _BRIGHTEST, _ENOUGH_SQUARES = 0.999, 2**16
+_GROSS = 3.0
+"""Standard deviations of the noise in the dark by which a whole volume is off before it is brought near: residuals are
+clipped, and of one that is clipped everywhere nothing would be left."""
 _FLICKER = 0.04
 """Share of the light by which planes may differ from their neighbours."""
 _FLICKER_AT_END = 0.2
@@ -45,6 +50,19 @@ class LevelErrors:
     """Share of the light by which planes were counted brighter or darker than their neighbours; 0: not beyond noise."""
     planes: tuple[int, ...] = ()
     """Those that differ from their neighbours."""
+
+
+def brought_near(raw: NDArray[Any], predicted: Array, camera: CameraModel) -> tuple[Array, float]:
+    """Return a prediction at about the level of what was counted, and the counts that were added to it; mostly 0.
+
+    Parameters
+    ----------
+    raw, predicted : (z, y, x) counts
+    """
+    off = float(np.median(np.subtract(raw[:, ::4, ::4], predicted[:, ::4, ::4], dtype=np.float32)))
+    if not abs(off) > _GROSS * math.sqrt(camera.dark_variance):
+        return predicted, 0.0
+    return np.asarray(predicted + np.float32(off), np.float32), off
 
 
 def levelled(left: Residual) -> tuple[Residual, LevelErrors]:

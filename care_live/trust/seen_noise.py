@@ -175,6 +175,7 @@ def _in_gain(given: CameraModel, seen: SeenNoise) -> str:
     unsure = _SURE * seen.error
     is_less = seen.gain < given.gain / _OTHER_GAIN - unsure and seen.most < given.gain
     is_more = seen.gain > given.gain * _OTHER_GAIN + unsure and seen.least > _AT_LEAST * given.gain
+    is_more &= not seen.has_offsets  # nothing tells fine structures of a single plane from noise
     if not (is_less or is_more):
         return ""
     return f"the camera file says {given.gain:.3g} counts per photo-electron, the noise of this run {seen.gain:.3g}"
@@ -187,6 +188,8 @@ def _in_the_dark(given: CameraModel, seen: SeenNoise) -> str:
             f"{seen.dark_level:.4g}"
         )
     expected = float(given.variance(np.array([seen.dark_level], np.float32))[0])
+    if given.dark_noise is not None:  # some pixels are much noisier than most
+        expected += float(given.dark_noise.mean()) - given.dark_variance
     offsets = given.pattern_sd**2 + (0.0 if given.pattern is None else float(np.nanvar(given.pattern)))
     is_less = seen.dark_most < expected / _OTHER_NOISE
     is_more = seen.dark_least > _OTHER_NOISE * (expected + (offsets if seen.has_offsets else 0.0))

@@ -69,3 +69,9 @@ def test_a_dark_margin_is_no_broken_line() -> None:
 def test_fields_too_small_to_tell_have_none() -> None:
     small = np.full((2, 10, 10), 100, np.uint16)
     assert of(small, small.astype(np.float32), pattern=None) == CameraLines()
+
+
+def test_a_row_that_is_read_with_noise_of_its_own_in_each_plane_is_not_broken() -> None:
+    raw = worm(11).raw.astype(np.int32)
+    raw[:, 70] += np.resize([14, -10], len(raw))[:, np.newaxis]
+    assert of(raw.astype(np.uint16), worm(11).truth) == CameraLines()

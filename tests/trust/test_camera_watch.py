@@ -15,6 +15,7 @@ from care_live.simulate import noise
 from care_live.trust.camera import CameraModel
 from care_live.trust.camera_watch import LEARN_VOLUMES, CameraWatch
 from care_live.trust.examiner import Examiner
+from care_live.trust.photon_transfer import camera_from_frames
 from care_live.trust.seen_noise import noise_points
 from tests.trust.photons import CARD, GAIN, OFFSET, measured_camera, noise_of, restored_of, worm
 
@@ -135,3 +136,27 @@ def test_a_prediction_that_is_no_number_says_nothing_of_the_camera() -> None:
     watch.look(raw, broken)
     assert said
     assert watch.against == said
+
+
+def test_the_file_of_a_camera_with_noisy_pixels_is_of_this_camera() -> None:
+    scene, rng = worm(11), np.random.default_rng(4)
+    read_noise = np.where(rng.random(scene.sensor.read_noise.shape) < 0.01, 8, 1) * scene.sensor.read_noise
+    sensor = replace(scene.sensor, read_noise=read_noise.astype(np.float32))
+
+    def exposed(electrons: np.ndarray, seed: int) -> np.ndarray:
+        return np.stack([sensor.expose(plane, noise.generator(seed, z)) for z, plane in enumerate(electrons)])
+
+    dark, flat = (np.full((40, *read_noise.shape), light, np.float32) for light in (0, 300))
+    watch = CameraWatch(camera_from_frames(exposed(dark, 1), exposed(flat, 2), "a test"))
+    watch.look(exposed(((scene.truth - OFFSET) / GAIN).clip(0).astype(np.float32), 3), scene.truth)
+    assert watch.against == ()
+
+
+def test_fine_structures_of_a_single_plane_are_no_other_gain() -> None:
+    smooth = worm(11).truth[8:9]
+    light = (smooth - OFFSET) * (1 + 0.5 * np.random.default_rng(5).standard_normal(smooth.shape))
+    raw, right = noise_of((OFFSET + light).astype(np.float32)), measured_camera(worm(11), pattern=None)
+    for camera, says in ((right, ()), (replace(right, gain=2 * GAIN), "a noise of")):
+        watch = CameraWatch(camera)
+        watch.look(raw, smooth)
+        assert watch.against == () if not says else says in watch.against[0]

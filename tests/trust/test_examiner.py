@@ -154,3 +154,21 @@ def test_a_restoration_that_keeps_the_noise_is_amber_and_says_so(share: float, c
     trust = Examiner(CARD, measured_camera(scene)).examine(restored_of(scene.raw, copied))
     assert trust.colour == colour, trust
     assert any("keeps the camera's noise" in reason for reason in trust.reasons) == (colour == "amber")
+
+
+@pytest.mark.parametrize("n_planes", [1, 16])
+def test_a_restoration_that_is_zero_everywhere_lacks_what_was_counted(n_planes: int) -> None:
+    scene = worm(11)
+    raw = scene.raw[8 : 8 + n_planes] if n_planes < SHAPE[0] else scene.raw
+    trust = Examiner(CARD, measured_camera(scene)).examine(restored_of(raw, np.zeros(raw.shape, np.float32)))
+    assert trust.colour == "red" and "lacks something" in trust.reasons[0], trust
+    assert any("dark places were counted 10" in reason for reason in trust.reasons)
+    assert not any("keeps the camera's noise" in reason for reason in trust.reasons)
+
+
+def test_a_network_that_keeps_the_noise_is_said_to_do_so_in_every_volume() -> None:
+    """Half of the noise is left over: it is not taken for the camera's, by which all would be more than noise."""
+    examiner = Examiner(CARD, measured_camera(worm(11)))
+    for n in range(4):
+        trust = examiner.examine(restored_of(again(n), 0.5 * again(n) + 0.5 * worm(11).truth))
+        assert trust.colour == "amber" and "keeps the camera's noise" in trust.reasons[0], (n, trust)

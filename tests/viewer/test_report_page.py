@@ -54,3 +54,29 @@ def test_a_damaged_volume_costs_its_picture_and_not_the_page(run: Path, tmp_path
         if shard.is_file():
             shard.write_bytes(b"\0" * shard.stat().st_size)
     assert run_report.write(run, tmp_path / "page.html").stat().st_size > 2000
+
+
+def test_the_page_says_why_volumes_are_amber_and_how_many(tmp_path: Path) -> None:
+    dim, flickers = "dark places were counted {} counts brighter", "the light <flickers>"
+    said = [(dim.format(2.1),), (dim.format("12.0"), flickers), (dim.format(3),)]
+    with contextlib.closing(open_writer(tmp_path, make_plan(n_t=3))) as writer:
+        for t, reasons in enumerate(said):
+            volume = make_volume(VolumeKey(t))
+            writer.write_raw(volume)
+            writer.write_restored(make_restored(volume, trust=Trust("amber", reasons)), age_s=1.0)
+        writer.note(RunEnded("finished", "", 3, 3))
+    reader = RunReader(tmp_path / "run")
+    assert [(one.first.t, one.n_volumes) for one in gather(reader).cautions] == [(0, 3), (1, 1)]
+    text = run_report.write(reader.path, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "3 volumes, first time point 0, position 0, channel 0" in text and dim.format(2.1) in text
+    assert "the light &lt;flickers&gt;" in text
+
+
+def test_a_volume_that_was_not_restored_is_shown_by_its_brightest_plane(tmp_path: Path) -> None:
+    pixels = make_volume().pixels.copy()
+    pixels[1] += 500
+    with contextlib.closing(open_writer(tmp_path, make_plan(n_t=1))) as writer:
+        writer.write_raw(make_volume(pixels=pixels))
+        writer.note(RunEnded("finished", "", 1, 1))
+    text = run_report.write(tmp_path / "run", tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "time point 0, position 0, channel 0, plane 2: of its planes 1 are missing: 1" in text

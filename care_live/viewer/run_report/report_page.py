@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from care_live.images import LIMITS, VolumeKey
-from care_live.viewer.run_report.run_facts import ReferenceFacts, RunCounts, RunFacts, TimeLine, Trouble
+from care_live.viewer.run_report.run_facts import Caution, ReferenceFacts, RunCounts, RunFacts, TimeLine, Trouble
 from care_live.viewer.run_report.worst_places import DoubtfulPlane
 from care_live.viewer.trust_line import TrustSpan
 
@@ -40,7 +40,7 @@ def page(facts: RunFacts, places: Sequence[DoubtfulPlane]) -> str:
         _about(facts),
         _counts(facts.tally, is_over=facts.is_over),
         _networks(facts),
-        _verdicts(facts.verdicts, facts.trust_lines),
+        _verdicts(facts.verdicts, facts.trust_lines, facts.cautions),
         _references(facts.references),
         _lines(facts.lines),
         _places(places),
@@ -114,7 +114,9 @@ def _networks(facts: RunFacts) -> str:
     return "<h2>Network</h2>" + "".join(rows) + (f"<p>Flags of restored volumes: {flags}.</p>" if flags else "")
 
 
-def _verdicts(verdicts: Sequence[tuple[str, int]], lines: Mapping[str, Sequence[TrustSpan]]) -> str:
+def _verdicts(
+    verdicts: Sequence[tuple[str, int]], lines: Mapping[str, Sequence[TrustSpan]], cautions: Sequence[Caution]
+) -> str:
     """Return how many restored volumes agree with the photons that were counted."""
     if not verdicts:
         return ""
@@ -123,7 +125,18 @@ def _verdicts(verdicts: Sequence[tuple[str, int]], lines: Mapping[str, Sequence[
         "Green: restoration and photons agree. Amber: read the reasons first. Red: the restoration shows something "
         "that was not counted, or lacks something that was; these volumes stand under Troubles."
     )
-    return f"<h2>Trust</h2>{_table(rows)}{_trust_lines(lines)}<p>{said}</p>"
+    return f"<h2>Trust</h2>{_table(rows)}{_trust_lines(lines)}<p>{said}</p>{_cautions(cautions)}"
+
+
+def _cautions(cautions: Sequence[Caution]) -> str:
+    """Return why volumes are amber, and how many."""
+    if not cautions:
+        return ""
+    rows = [
+        (f"{one.n_volumes} volume{'' if one.n_volumes == 1 else 's'}, first {_where(one.first)}", escape(one.reason))
+        for one in cautions[:_MAX_REASONS]
+    ]
+    return f"<h3>Why amber</h3>{_table(rows)}"
 
 
 def _references(seen: ReferenceFacts | None) -> str:

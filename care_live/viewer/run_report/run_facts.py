@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from care_live.images import NotRestored, VolumeKey
 from care_live.recorded.run_records import ModelNoted
 from care_live.store import RunReader
 from care_live.viewer.trust_line import TrustSpan, by_channel, note_of
+
+_NUMBER = re.compile(r"[\d.,%]+ ?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,16 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class Caution:
+    """A reason for which volumes are amber."""
+
+    first: VolumeKey
+    reason: str
+    """Of the first of them: its numbers are others in others."""
+    n_volumes: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReferenceFacts:
     """What the planes that were exposed twice have shown, and cost."""
 
@@ -98,6 +111,8 @@ class RunFacts:
     flags: tuple[tuple[str, int], ...]
     verdicts: tuple[tuple[str, int], ...]
     """(green, amber, red or not examined; number of restored volumes)."""
+    cautions: tuple[Caution, ...]
+    """Why volumes are amber, the most frequent reason first."""
     trust_lines: Mapping[str, Sequence[TrustSpan]]
     """By channel."""
     references: ReferenceFacts | None
@@ -124,6 +139,7 @@ def gather(reader: RunReader) -> RunFacts:
         troubles=_troubles(reader),
         flags=_flags(reader),
         verdicts=_verdicts(reader),
+        cautions=_cautions(reader),
         trust_lines=_trust_lines(reader),
         references=_references(reader),
         damaged_lines=reader.damaged_lines,
@@ -249,6 +265,17 @@ def _verdicts(reader: RunReader) -> tuple[tuple[str, int], ...]:
     trusts = (reader.restoration(key).trust for key in reader.keys("restored"))
     counted = Counter("not examined" if trust is None else trust.colour for trust in trusts)
     return tuple((name, counted[name]) for name in ("green", "amber", "red", "not examined") if counted[name])
+
+
+def _cautions(reader: RunReader) -> tuple[Caution, ...]:
+    """Return the reasons of amber volumes; those that differ in their numbers alone are one."""
+    verdicts = {key: reader.restoration(key).trust for key in reader.keys("restored")}
+    found: dict[str, list[tuple[VolumeKey, str]]] = {}
+    for key, trust in sorted(verdicts.items(), key=lambda one: one[0]):
+        for reason in trust.reasons if trust is not None and trust.colour == "amber" else ():
+            found.setdefault(_NUMBER.sub("", reason), []).append((key, reason))
+    every = (Caution(*alike[0], len(alike)) for alike in found.values())
+    return tuple(sorted(every, key=lambda one: -one.n_volumes))
 
 
 def _trust_lines(reader: RunReader) -> dict[str, list[TrustSpan]]:

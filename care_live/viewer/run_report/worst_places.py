@@ -76,7 +76,7 @@ def _places(reader: RunReader, key: VolumeKey, reason: str, doubts: Sequence[Dou
     products: tuple[Product, ...] = ("raw", "restored", "disagreement", "evidence")
     maps = {name: pixels for name in products if (pixels := _read(reader, name, key)) is not None}
     if not doubts:
-        doubtful = maps.get("disagreement", maps.get("restored"))
+        doubtful = maps.get("disagreement", maps.get("restored", maps.get("raw")))
         z = 0 if doubtful is None else int(np.argmax(doubtful.mean(axis=(1, 2))))
         drawn = tuple((name, whole(_plane(volume, z, maps), _KINDS.get(name), None)) for name, volume in maps.items())
         return [DoubtfulPlane(key, z, reason, drawn)]
