@@ -141,7 +141,8 @@ def marks_a_place_of_the_past(folder: Path) -> None:
         watching.slider.sliderMoved.emit(0)
         until(lambda: shows(viewer, 0), "the first one")
         assert "marks · raw" not in viewer.layers
-        watching.bar._go_to(1)
+        watching.slider.setValue(1)
+        watching.slider.sliderMoved.emit(1)
         until(lambda: shows(viewer, 1) and "marks · raw" in viewer.layers, "the red one and its marks")
         words = watching.trust.verdict
         assert all(reason in words.text() for reason in reasons)
