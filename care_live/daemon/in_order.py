@@ -9,33 +9,28 @@ from collections.abc import Callable
 class InOrder:
     """Passes on what has a number in the order of the numbers, in whichever worker's thread fills the gap.
 
-    Parameters
-    ----------
-    n_ahead : results that may wait for an earlier one; with more than that their workers wait, too
+    No worker waits here for another one: each must be free to take what a lost one had. How far they run ahead is
+    limited where they take jobs, see `Worklist.next`.
     """
 
-    def __init__(self, n_ahead: int) -> None:
-        self._n_ahead = n_ahead
-        self._changed = threading.Condition()
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
         self._waiting: dict[int, Callable[[], None]] = {}
-        self._next = 0
-        self._closed = False
+        self.n_passed_on = 0
+        """Results without a gap before them, so far."""
 
     def put(self, number: int | None, pass_on: Callable[[], None]) -> None:
-        """Pass on a result once all before it are passed on, or at once where it has no number."""
-        with self._changed:
+        """Pass on a result, and those that waited for it; keep it where an earlier one lacks.
+
+        Parameters
+        ----------
+        number : None: it has no place in the order, and is passed on at once
+        """
+        with self._guard:
             if number is None:
                 pass_on()
                 return
             self._waiting[number] = pass_on
-            while (ready := self._waiting.pop(self._next, None)) is not None:
-                self._next += 1
-                self._changed.notify_all()
+            while (ready := self._waiting.pop(self.n_passed_on, None)) is not None:
+                self.n_passed_on += 1
                 ready()
-            self._changed.wait_for(lambda: self._closed or number < self._next + self._n_ahead)
-
-    def close(self) -> None:
-        """Hold up no thread any more: a stage has failed."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()

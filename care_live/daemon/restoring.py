@@ -40,7 +40,7 @@ _QUICK_LOSSES = 3
 """After more losses in a row the stage pauses before the next try, twice as long each time."""
 LONGEST_REST_S = 30.0
 _AHEAD = 2
-"""Results that each worker may have made while an earlier volume is still being restored."""
+"""Volumes that each worker may have taken behind the oldest one that is still being restored."""
 _MOST_MOVES = 2
 """Workers that may be lost with one volume before it counts as failed."""
 _ABSENT_S = 0.5
@@ -76,14 +76,11 @@ class Restoring:
     states: VolumeStates
     channels: tuple[str, ...]
     """Of the run, by name."""
-    _in_order: InOrder = field(init=False)
+    _in_order: InOrder = field(default_factory=InOrder)
     _alone_since_s: float = field(default_factory=time.monotonic)
     _failures: Counter[VolumeKey] = field(default_factory=Counter)
     _models: dict[int, ModelIdentity] = field(default_factory=dict)
     """Which network restored last, by its number."""
-
-    def __post_init__(self) -> None:
-        self._in_order = InOrder(_AHEAD * len(self.group.workers))
 
     def work(self) -> None:
         """Let the workers take jobs until the work list has ended."""
@@ -118,7 +115,6 @@ class Restoring:
                 self._rest(worker)
         except BaseException:
             self.worklist.stop()
-            self._in_order.close()
             raise
 
     def _next(self, worker: RestoreProcess) -> Turn | None:
@@ -132,7 +128,8 @@ class Restoring:
             except RestoreError as error:
                 logger.warning("worker not ready: %s", error)
                 self._rest(worker)
-        return self.worklist.next(partial(self.group.may_take, worker))
+        n_ahead = _AHEAD * len(self.group.workers)
+        return self.worklist.next(partial(self.group.may_take, worker), n_ahead=n_ahead)
 
     def _is_missing(self, worker: RestoreProcess) -> bool:
         """Return whether a worker should take no job; one that is alone takes it, and waits until it has started."""
@@ -177,6 +174,7 @@ class Restoring:
     def _pass_on(self, turn: Turn, done: _Done | Exception) -> None:
         """Deliver a result, or report a failure, after those of the jobs that were taken before."""
         self._in_order.put(turn.number, partial(self._finish, turn.job, done))
+        self.worklist.passed_on(self._in_order.n_passed_on)
 
     def _finish(self, job: Job, done: _Done | Exception) -> None:
         if isinstance(done, _Done):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -42,7 +43,7 @@ class Worklist:
         self._at_work: set[VolumeKey] = set()
         self._moved: list[Turn] = []
         self._last: list[VolumeKey] = []
-        self._n_live = 0
+        self._n_live = self._n_passed_on = 0
 
     @property
     def channels(self) -> ChannelChoice:
@@ -105,17 +106,20 @@ class Worklist:
             self._schedule.stored(key)
             self._changed.notify_all()
 
-    def next(self, may_take: MayTakeBeside = lambda keys, at_work: True) -> Turn | None:
+    def next(self, may_take: MayTakeBeside = lambda keys, at_work: True, *, n_ahead: float = math.inf) -> Turn | None:
         """Wait for something to restore; None when nothing will come. `finished` or `again` follows.
+
+        What a lost worker had may always be taken, since all results behind it wait for that one.
 
         Parameters
         ----------
         may_take : whether the worker that asks may restore a time point while other volumes are being restored
+        n_ahead : live jobs that may be taken behind the oldest one whose result is not passed on, see `passed_on`
         """
         with self._changed:
             while not self._stopping:
                 live_only = self._draining or (self._schedule.policy == "defer" and not self._intake_over)
-                if (turn := self._take(may_take, live_only=live_only)) is not None:
+                if (turn := self._take(may_take, live_only=live_only, n_ahead=n_ahead)) is not None:
                     self._at_work.update(turn.job.keys)
                     self._changed.notify_all()
                     return turn
@@ -157,6 +161,12 @@ class Worklist:
             self._at_work.difference_update(turn.job.keys)
             self._changed.notify_all()
 
+    def passed_on(self, n: int) -> None:
+        """Note how many live jobs have passed on their results: further ones may be taken, see `next`."""
+        with self._changed:
+            self._n_passed_on = max(self._n_passed_on, n)
+            self._changed.notify_all()
+
     def again(self, turn: Turn) -> bool:
         """Give a job whose worker was lost to the next worker that asks; return whether one will."""
         with self._changed:
@@ -173,7 +183,7 @@ class Worklist:
             moved, self._moved = self._moved, []
             return moved
 
-    def _take(self, may_take: MayTakeBeside, *, live_only: bool) -> Turn | None:
+    def _take(self, may_take: MayTakeBeside, *, live_only: bool, n_ahead: float) -> Turn | None:
         """Take what lost its worker first, then what is next by the policy."""
 
         def may(keys: tuple[VolumeKey, ...]) -> bool:
@@ -183,6 +193,8 @@ class Worklist:
             if may(turn.job.keys):
                 self._moved.remove(turn)
                 return turn
+        if self._n_live - self._n_passed_on > n_ahead:
+            return None
         job = self._schedule.next(live_only=live_only, may_take=may)
         if job is None:
             return None

@@ -23,9 +23,9 @@ from care_live.wire.address import address_of, is_loopback, listen
 from care_live.wire.door import Behind, Door
 from care_live.wire.keys import ClientKeys, KeyPair, ServerKeys
 from care_live.wire.relay import Budget
-from care_live.wire.zmq_socket import Received, Socket, SocketKind
+from care_live.wire.zmq_socket import Received, SendOutcome, Socket, SocketKind
 
-__all__ = ["Received", "Socket", "SocketKind", "Sockets", "new_pair"]
+__all__ = ["Received", "SendOutcome", "Socket", "SocketKind", "Sockets", "new_pair"]
 
 CONTROL_BYTES = 64 * 1024
 """The longest message that a server takes from its clients by default."""

@@ -25,10 +25,15 @@ _WINDOWS_UNREACHABLE = (110, 10065)
 """EHOSTUNREACH of Microsoft's C library, with which libzmq is built there, and of its sockets, which Python has."""
 
 
-def peer_is_gone(number: int | None, *, system: str = os.name) -> bool:
-    """Tell whether an error's number says that a peer's queue is full, or that it has left."""
-    unreachable = (errno.EHOSTUNREACH, zmq.EHOSTUNREACH, *(_WINDOWS_UNREACHABLE if system == "nt" else ()))
-    return number == zmq.EAGAIN or number in unreachable
+SendOutcome = Literal["sent", "full", "gone"]
+"""What became of a message: *full*, the peer's queue takes no more; *gone*, the peer's connection is closed."""
+
+
+def why_not_sent(number: int | None, *, system: str = os.name) -> SendOutcome | None:
+    """Return what an error's number says of the peer; None: it says nothing of it."""
+    if number in (errno.EHOSTUNREACH, zmq.EHOSTUNREACH, *(_WINDOWS_UNREACHABLE if system == "nt" else ())):
+        return "gone"
+    return "full" if number == zmq.EAGAIN else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +61,18 @@ class Socket:
 
     def send(self, parts: Sequence[Part], *, to: bytes | None = None) -> bool:
         """Send one message; False when the peer's queue is full or the peer has disconnected: then nothing was sent."""
+        return self.deliver(parts, to=to) == "sent"
+
+    def deliver(self, parts: Sequence[Part], *, to: bytes | None = None) -> SendOutcome:
+        """Send one message, or return why nothing was sent."""
         whole: list[Any] = [*([] if to is None else [to]), *parts]
         try:
             self._raw.send_multipart(whole, flags=zmq.NOBLOCK, copy=False)
         except zmq.ZMQError as error:
-            if peer_is_gone(error.errno):
-                return False
+            if (why := why_not_sent(error.errno)) is not None:
+                return why
             raise StageError(f"cannot send on {self.address}: {error}") from error
-        return True
+        return "sent"
 
     def send_bulk(self, parts: Sequence[Part], *, to: bytes) -> Sending | None:
         """Send one message with arrays and return its state in the network; None: it can't be sent."""
@@ -71,7 +80,7 @@ class Socket:
             whole: list[Any] = [to, *parts]
             tracker = self._raw.send_multipart(whole, flags=zmq.NOBLOCK, copy=False, track=True)
         except zmq.ZMQError as error:
-            if peer_is_gone(error.errno):
+            if why_not_sent(error.errno) is not None:
                 return None
             raise StageError(f"cannot send on {self.address}: {error}") from error
         assert tracker is not None

@@ -22,7 +22,7 @@ from care_live.errors import ProtocolError, StageError
 from care_live.wire.guest import Guest, OneGuest
 from care_live.wire.keys import KeyPair, ServerKeys
 from care_live.wire.relay import Budget
-from care_live.wire.sockets import Received, Sockets, new_pair
+from care_live.wire.sockets import Received, SendOutcome, Sockets, new_pair
 from care_live.worker import remote_protocol as link
 from care_live.worker.carried_files import CarriedConfigs
 from care_live.worker.remote_inference import RemoteInference
@@ -241,15 +241,16 @@ class RemotePort:
         for peer in list(self._peers.values()):
             peer.silent_s += took_s
             if peer.silent_s > link.LOST_S:
-                self._forget(peer)
+                self._forget(peer, f"is silent: nothing has come from {peer.host} for {link.LOST_S:.0f} s")
         with self._guard:
             matched = list(self._matched())
         for session, peer, inference in matched:
             inference.join(session, peer.host, partial(self._queue, peer))
         if now_s - self._beat_s > link.BEAT_S:
             self._beat_s = now_s
-            for identity in self._peers:
-                self._post(identity, link.Ping())
+            for peer in list(self._peers.values()):
+                if self._post(peer.identity, link.Ping()) == "gone":  # a process that ends closes it, however it ends
+                    self._forget(peer, f"ended: the connection of {peer.host} is closed")
 
     def _matched(self) -> Iterator[tuple[int, RemotePeer, RemoteInference]]:
         """Yield what is wanted with the machine that gets it: where its worker is at work, else a free one."""
@@ -262,11 +263,11 @@ class RemotePort:
                 peers[0].runs[session] = inference
                 yield session, peers[0], inference
 
-    def _forget(self, peer: RemotePeer) -> None:
+    def _forget(self, peer: RemotePeer, how: str) -> None:
         with self._guard:
             del self._peers[peer.identity]
-        logger.warning("worker lost host=%s: silent for %.0f s", peer.host, link.LOST_S)
-        peer.lose(f"is silent: nothing has come from {peer.host} for {link.LOST_S:.0f} s")
+        logger.warning("worker lost host=%s: it %s", peer.host, how)
+        peer.lose(how)
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
@@ -291,6 +292,6 @@ class RemotePort:
                     runs.moved(parts)
         return any(peer.unsent for peer in self._peers.values())
 
-    def _post(self, identity: bytes, message: link.ToWorker) -> None:
+    def _post(self, identity: bytes, message: link.ToWorker) -> SendOutcome:
         """Send a short message beside the others; where the queue is full it is dropped: it is said again."""
-        self._socket.send([link.to_worker.encode(message)], to=identity)
+        return self._socket.deliver([link.to_worker.encode(message)], to=identity)

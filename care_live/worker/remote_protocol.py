@@ -23,8 +23,9 @@ VERSION = 2
 """Both ends must have the same."""
 BEAT_S = 0.5
 """A worker says at least so often that it is there, and the daemon answers."""
-LOST_S = 4.0
-"""After so much silence the daemon gives what the worker had to another one."""
+LOST_S = 3.0
+"""After so much silence the daemon gives what the worker had to another one. Where its process ends, the connection is
+closed, and that is noticed at the next beat."""
 FORSAKEN_S = 15.0
 """After so much silence a worker ends: the daemon is gone, or will find another one."""
 PART_BYTES = 4 * 1024**2

@@ -6,15 +6,20 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 
 import pytest
 
 from care_live.daemon import run as daemon_run
 from care_live.daemon.run import Daemon
+from care_live.errors import WorkerLostError
 from care_live.images import VolumeKey
 from care_live.store import RunReader
+from care_live.worker.client import RestoreProcess
+from care_live.worker.supervisor import InferenceSupervisor
 from tests.make.by_workers import N_TIMES, SHAPE, equal, order_of
 from tests.make.networks import save_network
+from tests.make.remote_links import FIXED
 from tests.make.runs import config, replay, run
 from tests.make.scripted import Script, Scripted, frames, plan, scripted_daemon, started
 
@@ -85,6 +90,32 @@ def test_a_killed_worker_loses_nothing(tmp_path, film, by_one):
     assert (status.restored, status.failed, status.restored_late, status.unrestored) == (N_TIMES, 0, 0, 0)
     assert order_of(tmp_path) == list(range(N_TIMES))
     equal(tmp_path, by_one, rtol=2**-9, atol=0.5)
+
+
+def test_a_volume_moves_to_a_worker_that_is_as_far_ahead_as_it_may_be(tmp_path, film, by_one, monkeypatch):
+    """The first worker loses its volume only then, and has no machine any more: else its next one would take it."""
+    n_ahead, ahead, lost = 4, threading.Event(), set()
+    restore, absent = RestoreProcess.restore, InferenceSupervisor.is_absent
+    n_restored: Counter[RestoreProcess] = Counter()
+
+    def restore_or_lose(worker, volumes, **others):
+        if volumes[0].key == VolumeKey(0) and not lost:
+            lost.add(worker.supervisor)
+            assert ahead.wait(WAIT_S), "the other one was held up early"
+            raise WorkerLostError("killed")
+        restored = restore(worker, volumes, **others)
+        n_restored[worker] += 1
+        if n_restored[worker] == n_ahead:
+            ahead.set()
+        return restored
+
+    monkeypatch.setattr(RestoreProcess, "restore", restore_or_lose)
+    monkeypatch.setattr(InferenceSupervisor, "is_absent", property(lambda one: one in lost or absent.fget(one)))
+    workers = {"policy": "wait", "streaming": "off", "provider": "cpu", "workers": 2, "normalise": FIXED}
+    status = run(config(tmp_path, replay(film), restore=workers))
+    assert (status.restored, status.failed, status.restored_late) == (N_TIMES, 0, 0)
+    assert order_of(tmp_path) == list(range(N_TIMES))
+    assert sum(n_restored.values()) == max(n_restored.values()) == N_TIMES
 
 
 def test_two_workers_change_to_another_network_before_the_same_volume(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from care_live.daemon.policy import FromStore, Schedule
 from care_live.daemon.worklist import Turn, Worklist
 from care_live.images import VolumeKey
 from tests.make.records import volume
+from tests.make.waiting import until
 
 WAIT_S = 60.0
 
@@ -48,6 +49,20 @@ def test_a_job_whose_worker_was_lost_comes_first_and_keeps_its_number():
     assert worklist.again(lost)
     again = taken(worklist)
     assert (again.job, again.number, again.n_moves) == (lost.job, 0, 1)
+
+
+def test_a_worker_that_is_far_ahead_takes_nothing_but_what_a_lost_one_had():
+    worklist = worklist_with(VolumeKey(0, 0), VolumeKey(0, 1), VolumeKey(0, 2))
+    first, _ = taken(worklist), taken(worklist)
+    found: list[Turn | None] = []
+    other = threading.Thread(target=lambda: found.extend(worklist.next(n_ahead=1) for _ in range(2)))
+    other.start()
+    assert worklist.again(first)
+    until(lambda: len(found) == 1, WAIT_S)
+    assert found[0] is not None and found[0].job is first.job
+    worklist.passed_on(1)
+    other.join(WAIT_S)
+    assert found[1] is not None and found[1].job.keys == (VolumeKey(0, 2),)
 
 
 def test_the_last_come_when_nothing_else_is_left():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -63,14 +65,16 @@ def test_results_are_those_of_a_worker_on_this_machine(port: RemotePort, network
 
 
 @pytest.mark.slow
-def test_a_lost_worker_is_replaced_by_another(port: RemotePort, network: Path) -> None:
+def test_a_lost_worker_is_replaced_by_another(port: RemotePort, network: Path, monkeypatch) -> None:
+    """The closed connection says that it is lost: silence never does here."""
+    monkeypatch.setattr(link, "LOST_S", 1e6)
     far = RestoreProcess(settings(network), port.open)
     with started(port.invitation(port.address)) as process:
         try:
             far.start()
             (before,) = far.restore([stack(0)])
             process.kill()
-            with pytest.raises(WorkerLostError, match="is silent"):
+            with pytest.raises(WorkerLostError, match=r"the connection of .* is closed"):
                 far.restore([stack(1)])
             assert far.supervisor.is_absent
             with started(port.invitation(port.address)):
@@ -78,6 +82,24 @@ def test_a_lost_worker_is_replaced_by_another(port: RemotePort, network: Path) -
                 (after,) = far.restore([stack(0)])
                 np.testing.assert_array_equal(after.maps["mean"], before.maps["mean"])
         finally:
+            far.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGSTOP")
+def test_a_machine_that_falls_silent_is_given_up_though_its_connection_stays(
+    port: RemotePort, network: Path, monkeypatch
+) -> None:
+    far = RestoreProcess(settings(network), port.open)
+    with started(port.invitation(port.address)) as process:
+        try:
+            far.start()
+            process.send_signal(signal.SIGSTOP)
+            monkeypatch.setattr(link, "LOST_S", 0.1)
+            with pytest.raises(WorkerLostError, match="is silent: nothing has come from"):
+                far.restore([stack(0)])
+        finally:
+            process.send_signal(signal.SIGCONT)
             far.stop()
 
 
