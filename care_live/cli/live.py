@@ -181,10 +181,10 @@ def _live(
 ) -> None:
     """Run the daemon to its end, with or without the browser page; *leashed*: until standard input ends, at most."""
     from care_live.config import SHOW_LIVE
-    from care_live.daemon.freed_memory import keep_freed_memory
     from care_live.daemon.run import Daemon
     from care_live.daemon.signals import drained_by_signals, drained_by_stdin
     from care_live.daemon.web_process import Page
+    from care_live.freed_memory import keep_freed_memory
 
     keep_freed_memory()
     run_id = config.run_id or new_run_id("run")

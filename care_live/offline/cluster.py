@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 import os
 import socket
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -25,8 +23,9 @@ from care_live.errors import CareLiveError, ConfigError, StageError
 from care_live.images import VolumeKey
 from care_live.imports import need
 from care_live.maps import Head, folder_of
-from care_live.offline.cluster_worker import AskedNetwork, WorkerResult, WorkerTask, choose_for_all, restore_time_point
+from care_live.offline.cluster_worker import AskedNetwork, WorkerResult, WorkerTask, choose_for_all, restore_time_points
 from care_live.offline.computed_with import ComputedWith
+from care_live.offline.handed_out import Resources, TaskOutcome, handed_out, resources_of
 from care_live.offline.judged_results import references_of
 from care_live.offline.run_output import RunSession, Step
 from care_live.offline.settings import is_numbers, what_shapes_the_result
@@ -39,14 +38,10 @@ from care_live.store.shared_writer import ImageExtent, SharedRunWriter, open_sha
 if TYPE_CHECKING:  # they are opened elsewhere
     from care_live.offline.named_networks import Networks
 
-AHEAD = 4
-"""Time points that each worker may be ahead of the oldest one that is not acknowledged yet."""
 CONNECT_S = 60
 ANSWER_S = 20
 """So long a scheduler that was there may be away."""
 _LOOK_S = 0.1
-_COUNT_S = 1.0
-"""Between two looks at how many workers there are."""
 _QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
@@ -54,8 +49,6 @@ _QUIET = {
 }
 """What Dask notes of itself 100 times a second takes 2 % of a core in each process; units that last a second need none
 of it."""
-
-Task = TypeVar("Task")
 
 
 @contextlib.contextmanager
@@ -115,10 +108,11 @@ class ClusterRestorer:
             order = _ReferenceOrder(self._client, session)
             writer = open_shared_run(session.job.started(chosen), session.claim)
             tasks = self._tasks(session, writer, left, chosen)
-            with contextlib.closing(handed_out(self._client, order.submit, tasks)) as results:
-                for task, future in results:
-                    _take(session, writer, task.time_point, order.result(task, future))
-                    step()
+            with contextlib.closing(handed_out(self._client, order, tasks)) as outcomes:
+                for together, outcome in outcomes:
+                    for task, result in zip(together, order.results(together, outcome), strict=True):
+                        _take(session, writer, task.time_point, result)
+                        step()
         except CareLiveError:
             raise
         except Exception as error:
@@ -134,7 +128,7 @@ class ClusterRestorer:
     def choose(self, dtype: str) -> ComputedWith:
         """Let one worker choose for all, since another provider gives other last bits."""
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        task = self._client.submit(choose_for_all, self._asked, dtype, pure=False, resources=_resources(workers))
+        task = self._client.submit(choose_for_all, self._asked, dtype, pure=False, resources=resources_of(workers))
         chosen: ComputedWith = task.result()
         return chosen
 
@@ -176,40 +170,63 @@ class _ReferenceOrder:
         self._newest: dict[int, Any] = {}
         """By position: the future of the newest time point with references, until its result is known here."""
         self._waits_for: dict[TimePoint, Any] = {}
-        self._resources: Mapping[str, int] = {}
+        self._resources: Resources = {}
 
-    def submit(self, task: WorkerTask, resources: Mapping[str, int]) -> Any:
-        """Return the future of a time point."""
-        p, has_reference = task.time_point.p, self._time_points.has_reference(task.time_point)
-        before, self._resources = self._newest.get(p), resources
-        future = self._submitted(task, before, priority=int(has_reference))
-        if before is not None:
-            self._waits_for[task.time_point] = before
-        if has_reference:
-            self._newest[p] = future
-        return future
+    def joins(self, one: WorkerTask, following: WorkerTask) -> bool:
+        """Tell whether one task may restore both: what has references goes alone, since others wait for it."""
+        alone = any(self._time_points.has_reference(task.time_point) for task in (one, following))
+        return one.time_point.p == following.time_point.p and not alone
 
-    def _submitted(self, task: WorkerTask, before: Any, *, priority: int = 0) -> Any:
-        task = replace(task, known=self.known)
+    def submit(self, tasks: Sequence[Sequence[WorkerTask]], resources: Resources) -> list[Any]:
+        """Return the futures of time points, of one task or several."""
+        self._resources = resources
+        futures: list[Any] = []
+        for shown, alike in itertools.groupby(tasks, lambda one: self._time_points.has_reference(one[0].time_point)):
+            for some in ([one] for one in alike) if shown else [list(alike)]:
+                futures += self._submit(some, priority=int(shown))
+        return futures
+
+    def _submit(self, tasks: Sequence[Sequence[WorkerTask]], *, priority: int) -> list[Any]:
+        before = [self._newest.get(together[0].time_point.p) for together in tasks]
+        futures = self._submitted(tasks, before, priority=priority)
+        for together, waited_for, future in zip(tasks, before, futures, strict=True):
+            if waited_for is not None:
+                self._waits_for[together[0].time_point] = waited_for
+            if priority:  # the next ones of its position wait for it
+                self._newest[together[0].time_point.p] = future
+        return futures
+
+    def _submitted(
+        self, tasks: Sequence[Sequence[WorkerTask]], before: Sequence[Any], *, priority: int = 0
+    ) -> list[Any]:
+        known = [[replace(task, known=self.known) for task in together] for together in tasks]
         options = {"pure": False, "resources": self._resources, "priority": priority}
-        return self._client.submit(restore_time_point, task, before, **options)
+        futures: list[Any] = self._client.map(restore_time_points, known, list(before), **options)
+        return futures
 
-    def result(self, task: WorkerTask, future: Any) -> WorkerResult:
-        """Return what became of a time point."""
+    def results(self, together: Sequence[WorkerTask], outcome: TaskOutcome) -> Sequence[WorkerResult]:
+        """Return what became of the time points of a task."""
         killed = need("distributed.scheduler", extra="cluster").KilledWorker
-        before = self._waits_for.pop(task.time_point, None)
-        if self._newest.get(task.time_point.p) is future:  # those that come now need not wait for it
-            del self._newest[task.time_point.p]
+        p, before = together[0].time_point.p, self._waits_for.pop(together[0].time_point, None)
+        if self._newest.get(p) is outcome.future:  # those that come now need not wait for it
+            del self._newest[p]
         try:
-            result: WorkerResult = future.result()
+            results: Sequence[WorkerResult] = outcome.result().results
         except CareLiveError:
             raise
         except killed as error:  # Dask tried it on several workers, each of which died of it, or with it
-            if before is not None and before.status == "error":  # they died of what it waited for
-                return self.result(task, self._submitted(task, None))
-            result = WorkerResult((), (), f"workers died while they restored it: {error}")
-        self.known = {**self.known, **result.known}
-        return result
+            died_before = before is not None and before.status == "error"  # of what it waited for
+            if died_before or len(together) > 1:
+                return self._one_by_one(together, None if died_before else before)
+            results = [WorkerResult((), (), f"workers died while they restored it: {error}")]
+        for result in results:
+            self.known = {**self.known, **result.known}
+        return results
+
+    def _one_by_one(self, together: Sequence[WorkerTask], before: Any) -> Sequence[WorkerResult]:
+        futures = self._submitted([[task] for task in together], [before] * len(together))
+        alone = zip(together, futures, strict=True)
+        return [self.results([task], TaskOutcome(future))[0] for task, future in alone]
 
 
 def _take(session: RunSession, writer: SharedRunWriter, time_point: TimePoint, result: WorkerResult) -> None:
@@ -222,45 +239,6 @@ def _take(session: RunSession, writer: SharedRunWriter, time_point: TimePoint, r
         writer.adopt(written)
     flags = {flag for written in result.written for flag in getattr(written.record, "flags", ())}
     session.done(flags)
-
-
-def submitting(client: Any, work: Callable[[Task], Any]) -> Callable[[Task, Mapping[str, int]], Any]:
-    """Return how tasks are submitted that wait for no other one."""
-    return lambda task, resources: client.submit(work, task, pure=False, resources=resources)
-
-
-def handed_out(
-    client: Any, submit: Callable[[Task, Mapping[str, int]], Any], tasks: Iterator[Task]
-) -> Generator[tuple[Task, Any], None, None]:
-    """Hand out tasks, few ahead of the oldest one whose result is not taken yet; yield each with its future, in order.
-
-    What is still on its way when the generator is closed is cancelled.
-
-    Parameters
-    ----------
-    client : of Dask, see `connect`
-    submit : returns the future of a task that takes up some resources
-    """
-    waiting: deque[tuple[Task, Any]] = deque()
-    looked_s, workers = -math.inf, []
-    try:
-        while True:
-            if time.monotonic() - looked_s > _COUNT_S:  # each look asks the scheduler
-                workers = list(client.scheduler_info(n_workers=-1)["workers"].values())
-                looked_s = time.monotonic()
-            for task in itertools.islice(tasks, max(0, AHEAD * max(1, len(workers)) - len(waiting))):
-                waiting.append((task, submit(task, _resources(workers))))
-            if not waiting:
-                return
-            yield waiting.popleft()
-    finally:
-        with contextlib.suppress(Exception):  # a scheduler that is gone has nothing to cancel
-            client.cancel([future for _, future in waiting])
-
-
-def _resources(workers: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Return what a task takes up: a GPU, where workers were started with ``--resources GPU=1``."""
-    return {"GPU": 1} if any(worker.get("resources", {}).get("GPU") for worker in workers) else {}
 
 
 @contextlib.contextmanager

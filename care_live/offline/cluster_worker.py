@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from care_live.config import RestoreConfig
 from care_live.errors import ConfigError, ModelError, RestoreError, SourceError, VolumeMemoryError
+from care_live.freed_memory import keep_freed_memory
 from care_live.images import NetworkInUse, VolumeKey
 from care_live.offline.channel_engines import networks_of
 from care_live.offline.computed_with import ComputedWith
+from care_live.offline.handed_out import UnitsDone, do_units
 from care_live.offline.judged_results import Results, judged
 from care_live.offline.named_networks import NamedNetworks, Networks
 from care_live.offline.opened_network import OpenedNetwork
@@ -92,12 +94,12 @@ class WorkerResult:
     """What references have shown so far, this time point's own included."""
 
 
-def restore_time_point(task: WorkerTask, before: WorkerResult | None = None) -> WorkerResult:
-    """Restore one time point, in whichever thread the worker runs it: one after the other.
+def restore_time_points(tasks: Sequence[WorkerTask], before: UnitsDone | None = None) -> UnitsDone:
+    """Restore time points, in whichever thread the worker runs it: one after the other.
 
     Parameters
     ----------
-    before : of the newest time point before it that has references; None: this session has restored no such one
+    before : of the newest time point before them that has references; None: this session has restored no such one
 
     Raises
     ------
@@ -107,7 +109,14 @@ def restore_time_point(task: WorkerTask, before: WorkerResult | None = None) -> 
         The disk is full or gone.
     """
     with _LOCK:
-        return _worker.restore(task, task.known if before is None else before.known)
+        return do_units(lambda task: _worker.restore(task, _known(task, before)), tasks)
+
+
+def _known(task: WorkerTask, before: UnitsDone | None) -> Mapping[PositionChannel, KnownError]:
+    if before is None:
+        return task.known
+    shown: WorkerResult = before.results[-1]
+    return shown.known
 
 
 def choose_for_all(asked: AskedNetwork, dtype: str) -> ComputedWith:
@@ -158,6 +167,7 @@ class _Worker:
     def network(self, asked: AskedNetwork) -> Networks:
         """Return the network, opened where it is not open already: what is open stays as its files were."""
         if self._network is None or self._asked != asked:
+            keep_freed_memory()
             self._network = self._source = None  # what the last network has learnt of it is not the new one's
             self._network, self._asked = asked.opened(), asked
         return self._network

@@ -11,7 +11,7 @@ import tifffile
 from care_live.config import RestoreConfig
 from care_live.errors import ConfigError, VolumeMemoryError
 from care_live.offline import cluster_worker, open_network
-from care_live.offline.cluster_worker import AskedNetwork, WorkerTask, choose_for_all, restore_time_point
+from care_live.offline.cluster_worker import AskedNetwork, WorkerTask, choose_for_all, restore_time_points
 from care_live.offline.opened_network import OpenedNetwork
 from care_live.offline.settings import restore_config, what_shapes_the_result
 from care_live.offline.time_points import TimePoint
@@ -86,6 +86,6 @@ def test_a_volume_for_which_no_memory_is_left_costs_its_time_point_alone(
         keep_raw=True,
         stored=frozenset(),
     )
-    result = restore_time_point(task)
+    (result,) = restore_time_points([task]).results
     assert (result.written, result.error) == ((), "no memory for coarser levels")
     assert result.networks

@@ -25,7 +25,8 @@ import psutil
 from benches._pairs import say
 from benches._spent import cpu_s
 from benches.scale import do_nothing
-from care_live.offline.cluster import AHEAD, connect, handed_out, submitting
+from care_live.offline.cluster import connect
+from care_live.offline.handed_out import AHEAD, Unordered, handed_out
 from care_live.recorded import open_recording
 from care_live.store.journal import Journal
 
@@ -59,8 +60,8 @@ def _costs(n_units: int) -> dict[str, float]:
     own = [psutil.Process()]
     with connect(1) as client:
         before_s = cpu_s(own)
-        for _, future in handed_out(client, submitting(client, do_nothing), iter(range(n_units))):
-            future.result()
+        for _, outcome in handed_out(client, Unordered(client, do_nothing), iter(range(n_units))):
+            outcome.result()
         return {"client_and_scheduler_cpu_ms_per_unit": round(1e3 * (cpu_s(own) - before_s) / n_units, 3)}
 
 

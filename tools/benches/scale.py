@@ -28,7 +28,8 @@ from benches import _workers
 from benches._pairs import counts, say
 from benches._spent import Spent, cpu_s, spent_in
 from care_live.offline import OpenedNetwork, open_network, plan_archive, restore_archive
-from care_live.offline.cluster import ClusterRestorer, connect, handed_out, submitting
+from care_live.offline.cluster import ClusterRestorer, connect
+from care_live.offline.handed_out import Unordered, handed_out
 from care_live.offline.run_output import LocalRestorer, Restorer
 
 
@@ -122,9 +123,9 @@ def _empty_units(n_units: int) -> dict[str, float]:
         (worker,) = (psutil.Process(number) for number in _process_ids(client))
         own, begun, before_s = psutil.Process(), time.perf_counter(), time.process_time()
         early = (0, 0)
-        for number, future in handed_out(client, submitting(client, do_nothing), iter(range(n_units))):
-            future.result()
-            if number == n_units // 10:
+        for numbers, outcome in handed_out(client, Unordered(client, do_nothing), iter(range(n_units))):
+            outcome.result()
+            if not any(early) and numbers[-1] >= n_units // 10:
                 early = (own.memory_info().rss, worker.memory_info().rss)
         wall_s, own_s = time.perf_counter() - begun, time.process_time() - before_s
         late = (own.memory_info().rss, worker.memory_info().rss)

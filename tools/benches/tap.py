@@ -32,7 +32,7 @@ from typing import Any, Literal, NamedTuple
 
 from care_live.assemble import Assembler
 from care_live.config import AssembleConfig, RemoteConfig, StoreConfig
-from care_live.daemon.freed_memory import keep_freed_memory
+from care_live.freed_memory import keep_freed_memory
 from care_live.images import RunEnded, RunStarted, Volume
 from care_live.source.remote import Remote
 from care_live.store import RunReader, open_run

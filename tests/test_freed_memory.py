@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from care_live.daemon.freed_memory import keep_freed_memory
+from care_live.freed_memory import keep_freed_memory
 
 _FAULTS = """
 import resource
 import numpy as np
-from care_live.daemon.freed_memory import keep_freed_memory
+from care_live.freed_memory import keep_freed_memory
 assert keep_freed_memory()
 def touch():
     plane = np.ones((1, 3 * 2**20), np.uint8)  # below numpy's huge pages

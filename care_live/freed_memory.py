@@ -2,7 +2,8 @@
 
 By default each plane of some megabytes that is freed goes back to the system, and the next one gets new pages, which
 the system fills with zeros first. For planes of 2048 x 2048, packed by lz4, that is an eighth of what receiving and
-storing one costs: 9.4 ms of processor time without this, 8.3 with it.
+storing one costs: 9.4 ms of processor time without this, 8.3 with it. A worker of Dask starts with the opposite
+setting (``MALLOC_TRIM_THRESHOLD_``), and restored volumes of 32 x 288 x 288 then took 0.14 s of 2.0 for new pages.
 """
 
 from __future__ import annotations

@@ -1,0 +1,172 @@
+"""Units of work handed out to Dask's workers, few ahead of the oldest one not taken yet, and taken back in order.
+
+What scheduler, client and worker do for a task, some milliseconds, does not depend on what is in it. So units that are
+short go several to a task, as many as take about a second; longer ones go alone, as a lost worker costs a task.
+Messages are saved, too: tasks that may be handed out at the same moment go in one, and what was done meanwhile comes
+in one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+AHEAD = 4
+"""Tasks that each worker may be ahead of the oldest one that is not taken yet."""
+TASK_S = 1.0
+"""Units that are shorter share a task up to this."""
+MOST_TOGETHER = 64
+_COUNT_S = 1.0
+"""Between two looks at how many workers there are."""
+
+Unit = TypeVar("Unit")
+_Given_contra = TypeVar("_Given_contra", contravariant=True)
+Resources: TypeAlias = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitsDone:
+    """What one task brings."""
+
+    results: tuple[Any, ...]
+    """Of each of its units."""
+    took_s: float
+    """All of them together."""
+
+
+def do_units(work: Callable[[Unit], Any], units: Sequence[Unit]) -> UnitsDone:
+    """Do the units of one task, on a worker."""
+    begun_s = time.perf_counter()
+    results = tuple(work(unit) for unit in units)
+    return UnitsDone(results, time.perf_counter() - begun_s)
+
+
+@dataclass(slots=True, eq=False)
+class TaskOutcome:
+    """What becomes of a task."""
+
+    future: Any
+    done: UnitsDone | None = None
+    """What it has brought, where that is here already."""
+
+    def result(self) -> UnitsDone:
+        """Return what it brings, or raise what it raised; wait for it where it is still on its way."""
+        if self.done is None:
+            self.done = self.future.result()
+        return self.done
+
+
+class Submitter(Protocol[_Given_contra]):
+    """How units become tasks of Dask."""
+
+    def joins(self, one: _Given_contra, following: _Given_contra) -> bool:
+        """Tell whether two units may be done by one task."""
+
+    def submit(self, tasks: Sequence[Sequence[_Given_contra]], resources: Resources) -> Sequence[Any]:
+        """Return the future of each task, of a `UnitsDone`; each takes up these resources."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unordered(Generic[Unit]):
+    """Of units of which none waits for another one.
+
+    Parameters
+    ----------
+    client : of Dask
+    work : what each unit is given to
+    """
+
+    client: Any
+    work: Callable[[Unit], Any]
+
+    def joins(self, one: Unit, following: Unit) -> bool:
+        """Let any units share a task."""
+        return True
+
+    def submit(self, tasks: Sequence[Sequence[Unit]], resources: Resources) -> Sequence[Any]:
+        """Return the future of each task."""
+        futures: Sequence[Any] = self.client.map(
+            do_units, [self.work] * len(tasks), list(tasks), pure=False, resources=resources
+        )
+        return futures
+
+
+def handed_out(
+    client: Any, submitter: Submitter[Unit], units: Iterator[Unit]
+) -> Generator[tuple[tuple[Unit, ...], TaskOutcome], None, None]:
+    """Hand out units; yield those of each task with what became of it, in order.
+
+    What is still on its way when the generator is closed is cancelled.
+
+    Parameters
+    ----------
+    client : of Dask
+    """
+    waiting: deque[tuple[tuple[Unit, ...], Any]] = deque()
+    looked_s, workers, pace = -math.inf, [], _Pace()
+    tasks = _tasks(units, submitter, pace)
+    try:
+        while True:
+            if time.monotonic() - looked_s > _COUNT_S:  # each look asks the scheduler
+                workers = list(client.scheduler_info(n_workers=-1)["workers"].values())
+                looked_s = time.monotonic()
+            n_free = AHEAD * max(1, len(workers)) - len(waiting)
+            if due := list(itertools.islice(tasks, max(0, n_free))):
+                waiting.extend(zip(due, submitter.submit(due, resources_of(workers)), strict=True))
+            if not waiting:
+                return
+            for task, outcome in _oldest(client, waiting):
+                yield task, outcome
+                pace.learn(outcome.done)
+    finally:
+        with contextlib.suppress(Exception):  # a scheduler that is gone has nothing to cancel
+            client.cancel([future for _, future in waiting])
+
+
+@dataclass(slots=True)
+class _Pace:
+    """How many units share a task."""
+
+    n_together: int = 1
+
+    def learn(self, done: UnitsDone | None) -> None:
+        """Go by how long the last units took; twice as many as before at most."""
+        if done is not None:
+            fitting = TASK_S * len(done.results) / max(done.took_s, 1e-6)
+            self.n_together = int(max(1, min(fitting, 2 * self.n_together, MOST_TOGETHER)))
+
+
+def _tasks(units: Iterator[Unit], submitter: Submitter[Unit], pace: _Pace) -> Iterator[tuple[Unit, ...]]:
+    task: list[Unit] = []
+    for unit in units:
+        if task and (len(task) >= pace.n_together or not submitter.joins(task[-1], unit)):
+            yield tuple(task)
+            task = []
+        task.append(unit)
+    if task:
+        yield tuple(task)
+
+
+def _oldest(
+    client: Any, waiting: deque[tuple[tuple[Unit, ...], Any]]
+) -> Iterator[tuple[tuple[Unit, ...], TaskOutcome]]:
+    """Take the oldest task, done or not, and those behind it that are done."""
+    n_done = sum(1 for _ in itertools.takewhile(lambda one: one[1].status == "finished", waiting))
+    if n_done < 2:
+        task, future = waiting.popleft()
+        yield task, TaskOutcome(future)
+        return
+    for done in client.gather([future for _, future in itertools.islice(waiting, n_done)]):
+        task, future = waiting.popleft()
+        yield task, TaskOutcome(future, done)
+
+
+def resources_of(workers: Iterable[Mapping[str, Any]]) -> Resources:
+    """Return what a task takes up: a GPU, where workers were started with ``--resources GPU=1``."""
+    return {"GPU": 1} if any(worker.get("resources", {}).get("GPU") for worker in workers) else {}

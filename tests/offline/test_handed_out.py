@@ -1,0 +1,100 @@
+"""Units go to Dask's workers and come back in order; those that are short share a task."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from care_live.offline import handed_out as module
+from care_live.offline.cluster import connect
+from care_live.offline.handed_out import AHEAD, Unordered, handed_out, resources_of
+from tests.make.dask_cluster import Cluster
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    pytest.importorskip("distributed", reason="Dask's distributed is not installed: pip install 'care-live[cluster]'")
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"), n_workers=1)
+    try:
+        with connect(cluster.file) as client:
+            yield client
+    finally:
+        cluster.close()
+
+
+def squared(number: int) -> int:
+    return number * number
+
+
+def waits(number: int, *, for_s: float) -> int:
+    time.sleep(for_s)
+    return number
+
+
+def fails_at(number: int, *, at: int) -> int:
+    if number == at:
+        raise LookupError(f"unit {number} cannot be done")
+    return number
+
+
+def test_short_units_share_tasks_and_come_in_order(client: Any) -> None:
+    tasks, results = [], []
+    for units, outcome in handed_out(client, Unordered(client, squared), iter(range(500))):
+        tasks.append(units)
+        results += outcome.result().results
+    assert results == [squared(number) for number in range(500)]
+    assert list(itertools.chain(*tasks)) == list(range(500))
+    assert len(tasks) < 100, [len(units) for units in tasks]
+
+
+def test_units_that_take_long_go_alone(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TASK_S", 0.02)
+    work = Unordered(client, partial(waits, for_s=0.03))
+    assert all(len(units) == 1 for units, outcome in handed_out(client, work, iter(range(20))) if outcome.result())
+
+
+def test_units_that_may_not_share_a_task_do_not(client: Any) -> None:
+    class Pairs(Unordered[int]):
+        def joins(self, one: int, following: int) -> bool:
+            return one // 2 == following // 2
+
+    tasks = [
+        units for units, outcome in handed_out(client, Pairs(client, squared), iter(range(200))) if outcome.result()
+    ]
+    assert list(itertools.chain(*tasks)) == list(range(200))
+    assert (2, 3) in tasks or (100, 101) in tasks
+    assert all(len({number // 2 for number in units}) == 1 for units in tasks)
+
+
+def test_an_error_comes_where_its_unit_would_have_come(client: Any) -> None:
+    done: list[int] = []
+    with pytest.raises(LookupError, match="unit 30 cannot be done"):
+        for _, outcome in handed_out(client, Unordered(client, partial(fails_at, at=30)), iter(range(60))):
+            done += outcome.result().results
+    assert done == list(range(len(done))) and len(done) <= 30
+
+
+def test_no_more_is_handed_out_than_workers_may_be_ahead(client: Any) -> None:
+    taken: list[int] = []
+
+    def units() -> Iterator[int]:
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    given = handed_out(client, Unordered(client, squared), units())
+    next(given)
+    assert len(taken) <= AHEAD + 1
+    given.close()
+
+
+def test_tasks_take_a_gpu_where_workers_have_one() -> None:
+    assert resources_of([{"resources": {}}, {"resources": {"GPU": 1}}]) == {"GPU": 1}
+    assert resources_of([{}, {"resources": {"GPU": 0}}]) == {}
