@@ -204,8 +204,14 @@ class _ReferenceOrder:
         futures: list[Any] = self._client.map(restore_time_points, known, list(before), **options)
         return futures
 
-    def results(self, together: Sequence[WorkerTask], outcome: TaskOutcome) -> Sequence[WorkerResult]:
-        """Return what became of the time points of a task."""
+    def results(
+        self, together: Sequence[WorkerTask], outcome: TaskOutcome, *, is_last_try: bool = False
+    ) -> Sequence[WorkerResult]:
+        """Return what became of the time points of a task.
+
+        Workers that died of one time point took with them what they were to do next. So all time points of a task that
+        is lost that way are tried once more, one after the other.
+        """
         killed = need("distributed.scheduler", extra="cluster").KilledWorker
         p, before = together[0].time_point.p, self._waits_for.pop(together[0].time_point, None)
         if self._newest.get(p) is outcome.future:  # those that come now need not wait for it
@@ -215,18 +221,20 @@ class _ReferenceOrder:
         except CareLiveError:
             raise
         except killed as error:  # Dask tried it on several workers, each of which died of it, or with it
-            died_before = before is not None and before.status == "error"  # of what it waited for
-            if died_before or len(together) > 1:
+            if not is_last_try:
+                died_before = before is not None and before.status == "error"  # of what it waited for
                 return self._one_by_one(together, None if died_before else before)
             results = [WorkerResult((), (), f"workers died while they restored it: {error}")]
         for result in results:
             self.known = {**self.known, **result.known}
         return results
 
-    def _one_by_one(self, together: Sequence[WorkerTask], before: Any) -> Sequence[WorkerResult]:
-        futures = self._submitted([[task] for task in together], [before] * len(together))
-        alone = zip(together, futures, strict=True)
-        return [self.results([task], TaskOutcome(future))[0] for task, future in alone]
+    def _one_by_one(self, together: Sequence[WorkerTask], before: Any) -> list[WorkerResult]:
+        results: list[WorkerResult] = []
+        for task in together:
+            (future,) = self._submitted([[task]], [before])
+            results += self.results([task], TaskOutcome(future), is_last_try=True)
+        return results
 
 
 def _take(session: RunSession, writer: SharedRunWriter, time_point: TimePoint, result: WorkerResult) -> None:

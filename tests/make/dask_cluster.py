@@ -12,18 +12,24 @@ WAIT_S = 240
 
 
 class Cluster:
-    """A scheduler and plain ``dask worker`` processes on this machine."""
+    """A scheduler and plain ``dask worker`` processes on this machine.
 
-    def __init__(self, folder: Path, n_workers: int = 2) -> None:
+    Parameters
+    ----------
+    preload : a script that workers run first; they are then started again when they end
+    """
+
+    def __init__(self, folder: Path, n_workers: int = 2, *, preload: Path | None = None) -> None:
         self.file = folder / "scheduler.json"
+        self._kept = ("--no-nanny",) if preload is None else ("--nanny", "--preload", preload)
         self._folder = folder
         self.scheduler = self._start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", self.file)
         wait_for(self.file.exists)
         self.workers = [self.add_worker(n) for n in range(n_workers)]
 
     def add_worker(self, number: int) -> subprocess.Popen[bytes]:
-        options = ("--nthreads", "2", "--no-dashboard", "--no-nanny", "--name", number, "--resources", "GPU=1")
-        return self._start("worker", "--scheduler-file", self.file, *options)
+        options = ("--nthreads", "2", "--no-dashboard", "--name", number, "--resources", "GPU=1")
+        return self._start("worker", "--scheduler-file", self.file, *options, *self._kept)
 
     def close(self) -> None:
         for process in (*self.workers, self.scheduler):

@@ -150,6 +150,36 @@ def test_a_bad_time_point_is_listed_and_does_not_stop_the_others(cluster: Cluste
     assert verify(tmp_path / "out").clean
 
 
+DEADLY = """
+import os
+from care_live.offline.cluster_worker import _Worker
+
+def deadly(restore):
+    return lambda self, task, known: os._exit(1) if task.time_point.t == 40 else restore(self, task, known)
+
+_Worker.restore = deadly(_Worker.restore)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # eight workers die, and eight are started
+def test_a_time_point_that_kills_its_workers_takes_no_other_one_with_it(model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="Dask's distributed is not installed: pip install 'care-live[cluster]'")
+    pixels = np.stack([noisy((3, 16, 18), seed=t) for t in range(60)])
+    tifffile.imwrite(tmp_path / "movie.ome.tif", pixels, ome=True, metadata={"axes": "TZYX"})
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    cluster = Cluster(tmp_path, preload=tmp_path / "deadly.py")
+    try:
+        report = care_live.restore(
+            tmp_path / "movie.ome.tif", tmp_path / "out", model=model, workers=cluster.file, **SETTINGS
+        )
+    finally:
+        cluster.close()
+    assert (report.n_restored, len(report.problems)) == (59, 1)
+    assert "workers died while they restored it" in report.problems[0]
+    assert verify(tmp_path / "out").clean
+
+
 @pytest.mark.slow
 def test_another_network_at_the_same_place_is_refused(
     cluster: Cluster, data: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
