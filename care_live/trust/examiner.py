@@ -73,7 +73,9 @@ class Examiner:
     def _compared(self, restored: Restored, predicted: Array, camera: CameraModel) -> Trust:
         raw, card, missing = restored.volume.pixels, self._card, _missing(restored.volume)
         came = [place for place in range(len(raw)) if place not in missing] if missing else slice(None)
-        predicted, off_by = levels.brought_near(raw, predicted, camera)
+        off_by = 0.0 if card.task == "project" else levels.gross_error(raw[came], predicted[came], camera)
+        if off_by:
+            predicted = np.asarray(predicted + np.float32(off_by), np.float32)
         runs = self._pixel_sums(raw[came], predicted[came], camera)
         with_pixels = self._with_pixels(raw, runs, camera)
         left = residual.residual_of(raw, predicted, with_pixels, without=missing)

@@ -52,17 +52,18 @@ class LevelErrors:
     """Those that differ from their neighbours."""
 
 
-def brought_near(raw: NDArray[Any], predicted: Array, camera: CameraModel) -> tuple[Array, float]:
-    """Return a prediction at about the level of what was counted, and the counts that were added to it; mostly 0.
+def gross_error(raw: NDArray[Any], predicted: Array, camera: CameraModel) -> float:
+    """Return the counts that bring a prediction to about the level of what was counted; mostly 0.
 
     Parameters
     ----------
-    raw, predicted : (z, y, x) counts
+    raw, predicted : (z, y, x) counts, without planes that did not come
     """
-    off = float(np.median(np.subtract(raw[:, ::4, ::4], predicted[:, ::4, ::4], dtype=np.float32)))
-    if not abs(off) > _GROSS * math.sqrt(camera.dark_variance):
-        return predicted, 0.0
-    return np.asarray(predicted + np.float32(off), np.float32), off
+    off = np.subtract(raw[:, ::4, ::4], predicted[:, ::4, ::4], dtype=np.float32)
+    if camera.pattern is not None:
+        off -= np.nan_to_num(camera.pattern[::4, ::4])
+    middle = float(np.median(off))
+    return middle if abs(middle) > _GROSS * math.sqrt(camera.dark_variance) else 0.0
 
 
 def levelled(left: Residual) -> tuple[Residual, LevelErrors]:

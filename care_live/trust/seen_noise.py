@@ -188,10 +188,11 @@ def _in_the_dark(given: CameraModel, seen: SeenNoise) -> str:
             f"{seen.dark_level:.4g}"
         )
     expected = float(given.variance(np.array([seen.dark_level], np.float32))[0])
-    if given.dark_noise is not None:  # some pixels are much noisier than most
-        expected += float(given.dark_noise.mean()) - given.dark_variance
+    least_expected = expected
+    if given.dark_noise is not None:  # some pixels are much noisier than most; where they are few, blocks have none
+        expected += max(0.0, float(given.dark_noise.mean()) - given.dark_variance)
     offsets = given.pattern_sd**2 + (0.0 if given.pattern is None else float(np.nanvar(given.pattern)))
-    is_less = seen.dark_most < expected / _OTHER_NOISE
+    is_less = seen.dark_most < least_expected / _OTHER_NOISE
     is_more = seen.dark_least > _OTHER_NOISE * (expected + (offsets if seen.has_offsets else 0.0))
     if not (is_less or is_more):
         return ""

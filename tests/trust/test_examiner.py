@@ -111,6 +111,19 @@ def test_missing_planes_are_amber_not_red() -> None:
     assert (trust.colour, len(trust.reasons)) == ("amber", 1)
 
 
+@pytest.mark.parametrize("n_missing", [4, 8, 12])
+def test_many_missing_planes_are_amber_not_red(n_missing: int) -> None:
+    scene, planes = worm(11), tuple(range(SHAPE[0]))
+    raw = scene.raw.copy()
+    raw[SHAPE[0] - n_missing :] = 0
+    came = Integrity(planes, planes[: SHAPE[0] - n_missing])
+    trust = Examiner(CARD, measured_camera(scene)).examine(
+        restored_of(raw, scene.truth, integrity=came, flags=frozenset({"missing_plane"}))
+    )
+    assert trust.colour == "amber" and not trust.doubts, trust
+    assert not any("dark places" in reason for reason in trust.reasons)
+
+
 def test_upsampled_planes_are_compared_at_the_places_of_raw_ones() -> None:
     scene = worm(11)
     card = CARD.model_copy(update={"task": "upsample", "factor": 2.0})
@@ -144,6 +157,18 @@ def test_a_projection_is_judged_by_the_nearest_plane() -> None:
     raw, camera = noise_of(stack), measured_camera(worm(11), pattern=None)
     assert Examiner(card, camera).examine(restored_of(raw, surface[None])).colour == "green"
     invented = surface[None] + nucleus((0.0, 20.0, 20.0), 20, (1, *SHAPE[1:]))
+    assert Examiner(card, camera).examine(restored_of(raw, invented)).doubts[0].kind == "invented"
+
+
+def test_a_projection_of_a_surface_over_the_whole_field_is_green() -> None:
+    """Nearly all raw planes are much darker than the projected one: that is no error of its level."""
+    card = CARD.model_copy(update={"task": "project"})
+    surface = np.full(SHAPE[1:], 180, np.float32) + nucleus((0.0, 60.0, 60.0), 20, (1, *SHAPE[1:]))[0]
+    stack = np.full(SHAPE, 110, np.float32)
+    stack[6] = surface
+    raw, camera = noise_of(stack), measured_camera(worm(11), pattern=None)
+    assert Examiner(card, camera).examine(restored_of(raw, surface[None])).colour == "green"
+    invented = surface[None] + nucleus((0.0, 20.0, 20.0), 40, (1, *SHAPE[1:]))
     assert Examiner(card, camera).examine(restored_of(raw, invented)).doubts[0].kind == "invented"
 
 

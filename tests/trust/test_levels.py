@@ -99,3 +99,13 @@ def test_what_is_right_is_not_accused_where_all_else_is_too_dark() -> None:
     dark[4:12, 50:70, 50:70] = tissue[4:12, 50:70, 50:70] + 0.6
     trust = Examiner(CARD, measured_camera(worm(11), **IDEAL)).examine(restored_of(noise_of(tissue), dark))
     assert not [doubt for doubt in trust.doubts if doubt.kind == "invented"], trust
+
+
+def test_offsets_of_pixels_that_the_camera_file_has_are_no_error_of_level() -> None:
+    """A camera of two halves: the level of its larger half is not that of the whole volume."""
+    scene, halves = worm(11), np.full(SHAPE[1:], -120, np.float32)
+    halves[SHAPE[1] // 3 :] = 60
+    raw, camera = scene.raw + halves, measured_camera(scene, pattern=halves)
+    assert levels.gross_error(raw, scene.truth, camera) == 0
+    assert levels.gross_error(raw, scene.truth, measured_camera(scene, pattern=None)) == pytest.approx(60, abs=5)
+    assert levels.gross_error(scene.raw, np.zeros_like(scene.truth), measured_camera(scene)) > 90

@@ -130,6 +130,15 @@ def test_two_differences_are_said_in_one_sentence() -> None:
     assert "counts per photo-electron" in said and "counts without light" in said
 
 
+def test_a_few_very_noisy_pixels_need_not_be_in_the_dark_blocks_that_are_seen() -> None:
+    noise = np.full((64, 64), DARK, np.float32)
+    noise[::16, ::16] = 200 * DARK
+    given = replace(FILE, dark_noise=noise)
+    assert float(noise.mean()) > 1.5 * DARK
+    assert not differences(given, SEEN)
+    assert not differences(given, SEEN._replace(dark_least=1.5 * DARK, dark_most=1.5 * DARK))
+
+
 def test_the_pixels_offsets_are_noise_in_single_planes_only() -> None:
     pattern = np.random.default_rng(0).normal(0, 2 * math.sqrt(DARK), (64, 64)).astype(np.float32)
     given = replace(FILE, pattern=pattern)
