@@ -20,7 +20,7 @@ class InOrder:
         """Results without a gap before them, so far."""
 
     def put(self, number: int | None, pass_on: Callable[[], None]) -> None:
-        """Pass on a result, and those that waited for it; keep it where an earlier one lacks.
+        """Pass on a result, and those that waited for it; keep it where an earlier one is missing.
 
         Parameters
         ----------

@@ -162,7 +162,11 @@ def _oldest(
         task, future = waiting.popleft()
         yield task, TaskOutcome(future)
         return
-    for done in client.gather([future for _, future in itertools.islice(waiting, n_done)]):
+    futures = [future for _, future in itertools.islice(waiting, n_done)]
+    brought: list[UnitsDone | None] = [None]  # the oldest alone, whose result says what has become of it
+    with contextlib.suppress(Exception):  # results that were lost with their worker are made again, and that may fail
+        brought = client.gather(futures)
+    for done in brought:
         task, future = waiting.popleft()
         yield task, TaskOutcome(future, done)
 

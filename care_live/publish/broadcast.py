@@ -243,9 +243,10 @@ class Broadcast:
 
     def _put(self, channel: BroadcastChannel, count: int, make: Callable[[], Encoded], *, keep: int) -> None:
         item = Item(channel.prefix + (self._run.run or "").encode(), count, channel, make)
-        gone = self._worker.put("all", item, slot=channel, keep=keep)
-        if gone is not None and gone.channel is not None:
-            self._note_not_made(gone.channel, gone.count)
+        with self._guard:  # what is sent meanwhile says how many gave way before it
+            gone = self._worker.put("all", item, slot=channel, keep=keep)
+            if gone is not None and gone.channel is not None:
+                self._not_made[gone.channel].append(gone.count)
 
     def _note_not_made(self, channel: BroadcastChannel, count: int) -> None:
         with self._guard:

@@ -211,7 +211,7 @@ class Publisher:
             self._loop()
         except Exception as error:  # the thread boundary: the daemon shows it, the acquisition goes on
             logger.exception("publishing failed: viewers get no more volumes, the run and its storage go on")
-            self.broadcast.close()  # its slabs would wait for no one
+            self.broadcast.close()  # its slabs would never be sent
             self.error = error
             self._drain.give_up()
         finally:

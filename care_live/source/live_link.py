@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 
@@ -50,7 +51,7 @@ class LiveLink:
         """Where a camera's end connects, with the port that the system chose."""
         self._peer: bytes | None = None
         self._offset_ns: int | None = None
-        self._asked_s = 0.0
+        self._asked_s = -math.inf
         self._n_bad = 0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._main, name="live link")
@@ -106,6 +107,6 @@ class LiveLink:
             return
         self._peer = received.peer
         if frame is not None or is_new:
-            self._asked_s = 0.0
+            self._asked_s = -math.inf
         if frame is not None:
             self.frames.put(frame)

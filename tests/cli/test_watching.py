@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from care_live.cli import cli
 from care_live.errors import ConfigError, SourceError
 from care_live.publish import Publisher
 from care_live.store import RunReader
+from care_live.viewer import terminal
 from care_live.wire import keys
 from tests.make import samples
 from tests.make.waiting import until
@@ -30,7 +32,8 @@ def publisher() -> Iterator[Publisher]:
         yield opened
 
 
-def test_one_look_is_a_page_and_with_json_a_record(publisher: Publisher) -> None:
+def test_one_look_is_a_page_and_with_json_a_record(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "look_once", partial(terminal.look_once, timeout_s=90.0))
     publisher.publish(samples.restored(2))
     page, record = typed("view", publisher.address_pull, "--once"), typed("view", publisher.address_pull, "--json")
     assert page.exit_code == 0 and "run-1" in page.output

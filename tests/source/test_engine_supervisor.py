@@ -57,11 +57,11 @@ def test_one_that_ends_by_itself_is_not_aborted_and_its_feed_says_how_it_ended()
     assert acquisition.n_aborts == 0 and len(acquisition.waited_s) == 4
 
 
-def test_an_error_of_the_engine_goes_before_planes_that_lack() -> None:
+def test_an_error_of_the_engine_goes_before_missing_planes() -> None:
     assert watched(Acquisition(turns=0, error="no stage"), Feed(n_came=1)) == ("failed", "no stage")
 
 
-def test_planes_that_lack_without_an_error_are_a_failure() -> None:
+def test_missing_planes_without_an_error_are_a_failure() -> None:
     failed, detail = watched(Acquisition(turns=0), Feed(n_came=1))
     assert failed == "failed" and "1 of 4 planes without an error" in detail
 

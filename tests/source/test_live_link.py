@@ -13,7 +13,7 @@ import pytest
 from care_live.errors import ConfigError
 from care_live.images import read_only
 from care_live.live_frame import LiveFrame
-from care_live.source import live_protocol
+from care_live.source import live_link, live_protocol
 from care_live.source.live_link import LiveLink
 from care_live.wire.sockets import Socket, Sockets
 from tests.make.waiting import until
@@ -69,7 +69,10 @@ def frame(number: int, host_time_ns: int = 0) -> LiveFrame:
     return LiveFrame(read_only(np.full((4, 6), number, np.uint16)), number, host_time_ns)
 
 
-def test_a_frame_comes_when_it_is_wanted_by_the_clock_of_this_machine(link: LiveLink, hub: Sockets) -> None:
+def test_a_frame_comes_when_it_is_wanted_by_the_clock_of_this_machine(
+    link: LiveLink, hub: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_link, "_AGAIN_S", 1e6)  # a request that is repeated would be taken for the next one
     camera = hub.connect("dealer", link.address)
     camera.send(live_protocol.here(HOUR_NS))
     taking = Taking(link)

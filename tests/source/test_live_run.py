@@ -11,7 +11,7 @@ from care_live.source.stage_orders import StageOrder
 
 
 class Core:
-    """A core that notes what it is told, in order."""
+    """A core that notes its orders."""
 
     def __init__(self, *, live: bool = False, error: Exception | None = None) -> None:
         self.did: list[Any] = []

@@ -18,7 +18,7 @@ DONE = protocol.Done((), (), {}, whole("stored"), 0)
 
 
 class Scripted(InferenceLink):
-    """A process whose answers are written down; None: there is none any more."""
+    """A process whose answers are written down; None: it has ended."""
 
     def __init__(self, *answers: protocol.InferenceAnswer | None, lost: str = "", n_waits: float = 0) -> None:
         super().__init__(RestoreConfig())

@@ -95,7 +95,7 @@ def test_a_machine_that_falls_silent_is_given_up_though_its_connection_stays(
         try:
             far.start()
             process.send_signal(signal.SIGSTOP)
-            monkeypatch.setattr(link, "LOST_S", 0.1)
+            monkeypatch.setattr(link, "LOST_S", 2.0)
             with pytest.raises(WorkerLostError, match="is silent: nothing has come from"):
                 far.restore([stack(0)])
         finally:
