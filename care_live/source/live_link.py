@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 CAMERAS = Budget(connections=24, per_address=12, bytes_per_s=None)
 _LOOK_S = 0.5
-_AGAIN_S = 1.0
+AGAIN_S = 1.0
 """After this time without a frame the camera's end is asked again: it may have been started anew."""
 _CLOSE_S = 5.0
 
@@ -87,7 +87,7 @@ class LiveLink:
     def _ask(self) -> None:
         """Ask for a frame where one is wanted and none is under way."""
         now_s = time.monotonic()
-        if self._peer is None or not self.frames.is_wanted or now_s - self._asked_s < _AGAIN_S:
+        if self._peer is None or not self.frames.is_wanted or now_s - self._asked_s < AGAIN_S:
             return
         if self._socket.send(live_protocol.wanted(), to=self._peer):
             self._asked_s = now_s

@@ -72,7 +72,7 @@ def frame(number: int, host_time_ns: int = 0) -> LiveFrame:
 def test_a_frame_comes_when_it_is_wanted_by_the_clock_of_this_machine(
     link: LiveLink, hub: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_link, "_AGAIN_S", 1e6)  # a request that is repeated would be taken for the next one
+    monkeypatch.setattr(live_link, "AGAIN_S", 1e6)  # a request that is repeated would be taken for the next one
     camera = hub.connect("dealer", link.address)
     camera.send(live_protocol.here(HOUR_NS))
     taking = Taking(link)
