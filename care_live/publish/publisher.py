@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 from care_live.config import PublishConfig
-from care_live.errors import ConfigError, StageError
+from care_live.errors import ConfigError, ProtocolError, StageError
 from care_live.images import NetworkInUse, NotRestored, Restored, RunEnded, RunStarted, StateChanged, Volume, VolumeKey
 from care_live.publish.backlog_reader import ReadStored
 from care_live.publish.broadcast import Broadcast, BroadcastChannel
@@ -269,7 +269,12 @@ class Publisher:
         self.broadcast.open_again()
 
     def _beat(self, **more: int) -> Parts:
-        return self._writer.heartbeat(self._status, self.n_watchers, **more)
+        try:
+            return self._writer.heartbeat(self._status, self.n_watchers, **more)
+        except ProtocolError as error:  # its words come from networks and other machines: none may end publishing
+            logger.error("heartbeats go without the daemon's status: %s", error)
+            self._status = Status(note=f"the daemon's status cannot be sent: {error}"[:500])
+            return self._writer.heartbeat(self._status, self.n_watchers, **more)
 
     def _send_entries(self, sent: int) -> int:
         """Send what was appended since; return the number after the last entry that was sent."""

@@ -14,6 +14,7 @@ from care_live.images import NetworkInUse, Plan, RunStarted, StateChanged, Volum
 from care_live.publish import Delivery, Publisher, Subscriber
 from care_live.publish.router import Router
 from care_live.wire import cl1, plans
+from care_live.wire.daemon_status import Status
 from care_live.wire.messages import Change, End, Gap, Start
 from tests.make import samples
 from tests.make.watching import until
@@ -135,3 +136,17 @@ def test_what_is_encoded_is_checked_as_what_is_decoded() -> None:
     said = Change(run="r", session="0" * 16, model=None, seq=0, key=(0, 0, 0), state="confirmed", detail="x" * 1001)
     with pytest.raises(ProtocolError, match="detail"):
         cl1.encode(said)
+
+
+def test_a_status_that_no_message_can_carry_ends_nothing(publisher: Publisher) -> None:
+    """Workers on other machines, and networks, have words in it."""
+    publisher.start(samples.started(), samples.NETWORK)
+    publisher.heartbeat(Status(workers=("x" * 5000,)))
+    with Subscriber(publisher.address_pull) as watching:
+        waited_for = time.monotonic() + 60
+        while watching.heartbeat is None or "cannot be sent" not in watching.heartbeat.status.note:
+            watching.next(0.2)
+            assert time.monotonic() < waited_for
+        publisher.publish(samples.restored(0))
+        assert isinstance(until(watching, Delivery), Delivery)
+    assert publisher.failure == "" and publisher.error is None
