@@ -93,15 +93,22 @@ def is_counts(pixels: NDArray[Any]) -> bool:
 def span_of(counts: Histogram, low_percentile: float, high_percentile: float) -> Span:
     """Return the counts at two percentiles of a histogram; an empty histogram has the span (0, 0)."""
     cumulative = np.cumsum(counts)
-    return Span(_percentile(cumulative, low_percentile), _percentile(cumulative, high_percentile))
+    return Span(percentile_of(cumulative, low_percentile), percentile_of(cumulative, high_percentile))
 
 
-def _percentile(cumulative: NDArray[np.int64], percent: float) -> float:
-    """Interpolate linearly between the two order statistics around a rank."""
+def percentile_of(cumulative: NDArray[np.int64], percent: float, values: NDArray[Any] | None = None) -> float:
+    """Interpolate linearly between the two order statistics around a rank, as ``numpy.percentile`` does.
+
+    Parameters
+    ----------
+    cumulative : how many pixels have each value or a lower one
+    values : in their order; None: the counts 0, 1, 2…
+    """
     n = int(cumulative[-1])
     if n == 0:
         return 0.0
     rank = percent / 100.0 * (n - 1)
     below = int(rank)
-    lower, upper = np.searchsorted(cumulative, [below, min(below + 1, n - 1)], side="right").tolist()
+    at = np.searchsorted(cumulative, [below, min(below + 1, n - 1)], side="right")
+    lower, upper = (at if values is None else values[at]).tolist()
     return float(lower + (upper - lower) * (rank - below))

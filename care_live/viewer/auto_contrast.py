@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.percentiles import histogram, is_counts
+from care_live.percentiles import histogram, is_counts, percentile_of
 from care_live.viewer.view_records import ContrastWindow, ShownImage, ViewedVolume
 from care_live.wire.arrays import Product
 
@@ -34,7 +34,7 @@ def measure(image: ShownImage, high_percentile: float = HIGH_PERCENTILE) -> Cont
     if sample.size == 0:
         return ContrastWindow(0.0, 1.0, 0.0, 1.0, (0,) * N_BINS)
     values, n_up_to = _ranked(sample)
-    low, high = (_at(values, n_up_to, percent) for percent in (LOW_PERCENTILE, high_percentile))
+    low, high = (percentile_of(n_up_to, percent, values) for percent in (LOW_PERCENTILE, high_percentile))
     if high <= low:
         high = low + max(1.0, abs(low) * 1e-3)
     first, last = low - 0.15 * (high - low), high + 0.35 * (high - low)
@@ -63,14 +63,6 @@ def _ranked(sample: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         occurring = histogram(sample)
         return np.arange(len(occurring)), np.cumsum(occurring)
     return np.sort(sample), np.arange(1, sample.size + 1)
-
-
-def _at(values: NDArray[Any], n_up_to: NDArray[np.int64], percent: float) -> float:
-    """Return a percentile as ``numpy.percentile`` has it."""
-    rank = percent / 100 * (int(n_up_to[-1]) - 1)
-    at = np.searchsorted(n_up_to, [int(rank), min(int(rank) + 1, int(n_up_to[-1]) - 1)], side="right")
-    lower, upper = values[at].tolist()
-    return float(lower + (upper - lower) * (rank - int(rank)))
 
 
 class Windows:

@@ -149,26 +149,19 @@ def test_a_deblurred_volume_is_blurred_again_before_it_is_compared() -> None:
     assert Examiner(card, camera).examine(restored_of(raw, sharp * 2 - 100 + nucleus(PLACE, 60))).colour == "red"
 
 
-def test_a_projection_is_judged_by_the_nearest_plane() -> None:
+@pytest.mark.parametrize(
+    ("surface_counts", "around_counts", "electrons"),
+    [(100, 103, 20), (180, 110, 40)],
+    ids=["dark", "bright"],  # all raw planes but one are much darker than a bright surface: no error of its level
+)
+def test_a_projection_is_judged_by_the_nearest_plane(surface_counts: int, around_counts: int, electrons: int) -> None:
     card = CARD.model_copy(update={"task": "project"})
-    surface = np.full(SHAPE[1:], 100, np.float32) + nucleus((0.0, 60.0, 60.0), 20, (1, *SHAPE[1:]))[0]
-    stack = np.full(SHAPE, 103, np.float32)
+    surface = np.full(SHAPE[1:], surface_counts, np.float32) + nucleus((0.0, 60.0, 60.0), 20, (1, *SHAPE[1:]))[0]
+    stack = np.full(SHAPE, around_counts, np.float32)
     stack[6] = surface
     raw, camera = noise_of(stack), measured_camera(worm(11), pattern=None)
     assert Examiner(card, camera).examine(restored_of(raw, surface[None])).colour == "green"
-    invented = surface[None] + nucleus((0.0, 20.0, 20.0), 20, (1, *SHAPE[1:]))
-    assert Examiner(card, camera).examine(restored_of(raw, invented)).doubts[0].kind == "invented"
-
-
-def test_a_projection_of_a_surface_over_the_whole_field_is_green() -> None:
-    """Nearly all raw planes are much darker than the projected one: that is no error of its level."""
-    card = CARD.model_copy(update={"task": "project"})
-    surface = np.full(SHAPE[1:], 180, np.float32) + nucleus((0.0, 60.0, 60.0), 20, (1, *SHAPE[1:]))[0]
-    stack = np.full(SHAPE, 110, np.float32)
-    stack[6] = surface
-    raw, camera = noise_of(stack), measured_camera(worm(11), pattern=None)
-    assert Examiner(card, camera).examine(restored_of(raw, surface[None])).colour == "green"
-    invented = surface[None] + nucleus((0.0, 20.0, 20.0), 40, (1, *SHAPE[1:]))
+    invented = surface[None] + nucleus((0.0, 20.0, 20.0), electrons, (1, *SHAPE[1:]))
     assert Examiner(card, camera).examine(restored_of(raw, invented)).doubts[0].kind == "invented"
 
 
