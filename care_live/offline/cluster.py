@@ -73,6 +73,10 @@ def connect(workers: int | str | Path) -> Iterator[Any]:
             client.wait_for_workers(1, timeout=CONNECT_S)
         except (OSError, TimeoutError, ValueError, KeyError) as error:
             raise ConfigError(f"no Dask worker answers at {workers}: {error}") from error
+        except TypeError as error:  # so Dask says that its configuration names no certificates
+            raise ConfigError(
+                f"no secure connection to {workers}: {error}; set distributed.comm.tls in Dask's own configuration"
+            ) from error
         yield client
 
 

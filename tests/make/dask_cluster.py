@@ -17,13 +17,17 @@ class Cluster:
     Parameters
     ----------
     preload : a script that workers run first; they are then started again when they end
+    protocol : *tls* takes its certificates from Dask's configuration, which the environment may be
     """
 
-    def __init__(self, folder: Path, n_workers: int = 2, *, preload: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, n_workers: int = 2, *, preload: Path | None = None, protocol: str = "tcp"
+    ) -> None:
         self.file = folder / "scheduler.json"
         self._kept = ("--no-nanny",) if preload is None else ("--nanny", "--preload", preload)
         self._folder = folder
-        self.scheduler = self._start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", self.file)
+        options = ("--port", "0", "--no-dashboard", "--protocol", protocol, "--scheduler-file", self.file)
+        self.scheduler = self._start("scheduler", *options)
         wait_for(self.file.exists)
         self.workers = [self.add_worker(n) for n in range(n_workers)]
 
