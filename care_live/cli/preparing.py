@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from care_live.prepare.exposure_plan import ExposurePlan
     from care_live.prepare.prepared_network import Preparation
 
+ANSWER_S = 5.0
+
 
 @click.command("prepare")
 @click.argument("config", type=options.FILE)
@@ -111,16 +113,18 @@ def _refuse_busy_microscope(config: Config, plan: ExposurePlan, folder: Path) ->
 
 
 def _daemon_answers(address: str) -> bool:
+    """Tell whether a daemon is there; one that listens and is too busy to answer in time is."""
+    import http.client
     import urllib.error
 
     from care_live.daemon.status_request import open_status
 
     try:
-        with open_status(f"http://{address}/livez", 5):
+        with open_status(f"http://{address}/livez", ANSWER_S):
             return True
-    except urllib.error.HTTPError:
-        return True  # it answers, though it is not well
-    except (urllib.error.URLError, OSError):
+    except (urllib.error.HTTPError, TimeoutError):  # it is not well, or busy
+        return True
+    except (OSError, http.client.HTTPException):  # nothing listens, or another program
         return False
 
 

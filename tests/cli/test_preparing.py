@@ -128,6 +128,17 @@ def test_a_microscope_that_a_daemon_drives_is_not_touched(
     assert bool(prepared.asked) != is_refused
 
 
+def test_a_daemon_that_is_too_busy_to_answer_has_its_microscope(
+    tmp_path: Path, prepared: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("care_live.cli.preparing.ANSWER_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        status = f'[daemon]\nstatus_bind = "127.0.0.1:{silent.getsockname()[1]}"\n'
+        done = typed(tmp_path, config=MICROSCOPE + status)
+    assert isinstance(done.exception, ConfigError), done.output
+    assert not prepared.asked
+
+
 def test_a_status_port_where_nothing_listens_is_no_daemon(tmp_path: Path, prepared: SimpleNamespace) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: no other program gets it

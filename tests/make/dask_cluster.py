@@ -20,9 +20,7 @@ class Cluster:
     protocol : *tls* takes its certificates from Dask's configuration, which the environment may be
     """
 
-    def __init__(
-        self, folder: Path, n_workers: int = 2, *, preload: Path | None = None, protocol: str = "tcp"
-    ) -> None:
+    def __init__(self, folder: Path, n_workers: int = 2, *, preload: Path | None = None, protocol: str = "tcp") -> None:
         self.file = folder / "scheduler.json"
         self._kept = ("--no-nanny",) if preload is None else ("--nanny", "--preload", preload)
         self._folder = folder
