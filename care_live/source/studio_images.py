@@ -18,7 +18,7 @@ from care_live.images import Counts, PlaneIndex, read_only
 from care_live.recorded.property_map import plain
 from care_live.recorded.tags import Places
 from care_live.recorded.window_images import places_of
-from care_live.source.java_bridge import JavaBridge, JavaError, JavaObject, summary_of
+from care_live.source.java_bridge import Java, JavaBridge, JavaCall, JavaError, JavaObject, summary_of
 from care_live.source.mda_settings import AXES, announced, channel_settings, is_acquired
 
 _COORDS = "org.micromanager.data.Coords"
@@ -63,13 +63,16 @@ class StudioImages:
         self._next: StudioAxes | None = None
         self._held: dict[StudioAxes, JavaObject] = {}
         """Images that were found and not read yet."""
-        self._shape_px = (0, 0)
+        self._ahead: tuple[StudioAxes, JavaObject] | None = None
+        """The ``Coords`` of the plane that comes next."""
+        self._shape_px: tuple[int, ...] = ()
         self._constant: dict[str, Any] = {}
         """Metadata of the first image."""
 
     def reopen(self, data: JavaObject, store: JavaObject) -> None:
         """Go on behind a break of the connection."""
         self._held.clear()
+        self._ahead = None
         self._data, self._store = data, store
 
     @property
@@ -114,9 +117,21 @@ class StudioImages:
 
     def _image(self, axes: StudioAxes) -> JavaObject | None:
         """Return the image at a place; None: Micro-Manager has none there."""
-        with self._bridge.lent(self._data, "createCoords", _text(axes), types=["java.lang.String"]) as place:
-            found = self._bridge.call(self._store, "getImage", place, types=[_COORDS])
+        place = self._place(axes)
+        (found,) = self._bridge.calls(JavaCall(self._store, "getImage", [place], [_COORDS]), release=[place])
         return found if isinstance(found, JavaObject) else None
+
+    def _place(self, axes: StudioAxes) -> JavaObject:
+        """Return the ``Coords`` of a plane, which its user releases."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == axes:
+            return ahead[1]
+        if ahead is not None:
+            self._bridge.release(ahead[1])
+        return _object(self._bridge.calls(self._coords(axes))[0])
+
+    def _coords(self, axes: StudioAxes) -> JavaCall:
+        return JavaCall(self._data, "createCoords", [_text(axes)], ["java.lang.String"])
 
     def _every(self) -> set[StudioAxes]:
         """Return the places of all images: one text, as an object for each would take seconds."""
@@ -137,42 +152,54 @@ class StudioImages:
         found = self._held.pop(axes, None) or self._image(axes)
         if found is None:
             raise JavaError(f"Micro-Manager has no image {_text(axes)} any more: was its window closed?")
-        try:
-            return self._pixels(found), self._tags(found)
-        finally:
-            self._bridge.release(found)
+        counts, metadata = self._content(found)
+        return counts, self._tags(metadata) if self._constant else self._first_tags(metadata)
 
-    def _pixels(self, image: JavaObject) -> Counts:
-        pixels = self._bridge.call(image, "getRawPixels")
-        if isinstance(pixels, np.ndarray) and pixels.size == np.prod(self._shape_px):
-            return read_only(pixels.reshape(self._shape_px))
-        height, width = (number(self._bridge.call(image, name)) for name in ("getHeight", "getWidth"))
-        if not isinstance(pixels, np.ndarray) or pixels.size != height * width:
+    def _content(self, image: JavaObject) -> tuple[Counts, JavaObject]:
+        """Return pixels and metadata of an image, and have the place of the next one made, as it will be asked for."""
+        wanted = [JavaCall(image, "getRawPixels"), JavaCall(image, "getMetadata")]
+        if coming := self._coming() if self._ahead is None else None:
+            wanted.append(self._coords(coming))
+        if not self._shape_px:  # all images of an acquisition are as large: each call costs Micro-Manager time
+            wanted += [JavaCall(image, "getHeight"), JavaCall(image, "getWidth")]
+        pixels, metadata, *more = self._bridge.calls(*wanted, release=[image])
+        if coming:
+            self._ahead = (coming, _object(more.pop(0)))
+        if more:
+            self._shape_px = (number(more[0]), number(more[1]))
+        if not isinstance(pixels, np.ndarray) or pixels.size != np.prod(self._shape_px):
             raise SourceError("Micro-Manager's images are in colour: wanted one grey channel per image")
-        self._shape_px = (height, width)  # all images of an acquisition are as large: each call costs it time
-        return read_only(pixels.reshape(self._shape_px))
+        return read_only(pixels.reshape(self._shape_px)), _object(metadata)
 
-    def _tags(self, image: JavaObject) -> dict[str, Any]:
-        with self._bridge.lent(image, "getMetadata") as metadata:
-            if not self._constant:
-                with self._bridge.lent(metadata, "toPropertyMap") as tree:
-                    every = plain(str(self._bridge.call(tree, "toJSON")), "an image's metadata")
-                self._constant = {**(every.pop("ScopeData", None) or {}), **every}
-                return dict(self._constant)
-            getters = dict(_GETTERS)
-            if self._constant.get("Camera") != self._constant.get("Core-Camera"):
-                getters["Camera"] = "getCamera"
-            own = {tag: self._bridge.call(metadata, getter) for tag, getter in getters.items()}
-        return {**self._constant, **own}
+    def _first_tags(self, metadata: JavaObject) -> dict[str, Any]:
+        with self._bridge.lent(metadata, "toPropertyMap") as tree:
+            every = plain(str(self._bridge.call(tree, "toJSON")), "an image's metadata")
+        self._bridge.release(metadata)
+        self._constant = {**(every.pop("ScopeData", None) or {}), **every}
+        return dict(self._constant)
+
+    def _tags(self, metadata: JavaObject) -> dict[str, Any]:
+        getters = dict(_GETTERS)
+        if self._constant.get("Camera") != self._constant.get("Core-Camera"):
+            getters["Camera"] = "getCamera"
+        asked = [JavaCall(metadata, getter) for getter in getters.values()]
+        return {**self._constant, **dict(zip(getters, self._bridge.calls(*asked, release=[metadata]), strict=True))}
 
     def close(self) -> None:
         """Let Micro-Manager forget that we know the acquisition."""
-        self._bridge.release(self._store)
+        self._bridge.release(*([self._ahead[1]] if self._ahead else []), self._store)
+        self._ahead = None
 
 
 def count(bridge: JavaBridge, store: JavaObject) -> int:
     """Return how many images an acquisition has."""
     return number(bridge.call(store, "getNumImages"))
+
+
+def _object(value: Java) -> JavaObject:
+    if isinstance(value, JavaObject):
+        return value
+    raise JavaError(f"Micro-Manager gave {value!r}; wanted an object")
 
 
 def number(value: object) -> int:

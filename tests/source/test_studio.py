@@ -22,7 +22,7 @@ from care_live.daemon.run_metrics import DaemonStatus
 from care_live.errors import SourceError, StoreError
 from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, VolumeKey
 from care_live.recorded import open_recording
-from care_live.source.java_bridge import JavaBridge
+from care_live.source.java_bridge import JavaBridge, JavaCall, JavaError, JavaObject
 from care_live.source.studio import StudioSource
 from care_live.source.studio_acquisitions import NamesAcquisitions, StudioAcquisitions
 from care_live.source.studio_images import count
@@ -145,6 +145,26 @@ def is_closed(data_set: Path) -> bool:
         return bool(checksums(data_set))
     except SourceError:
         return False
+
+
+def test_calls_that_are_sent_together_stay_in_step_where_one_fails(port: int) -> None:
+    with closing(JavaBridge(port)) as bridge:
+        studio = bridge.open()
+        with bridge.lent(studio, "data") as data:
+            number = JavaCall(studio, "hashCode")
+            once = bridge.calls(number, JavaCall(data, "hashCode"))
+            assert once[0] != once[1]
+            place = JavaCall(data, "createCoords", ["z=3"], ["java.lang.String"])
+            unreadable = JavaCall(data, "createCoords", ["z"], ["java.lang.String"])
+            with pytest.raises(JavaError, match="Micro-Manager"):
+                bridge.calls(number, place, unreadable, number)
+            made, again = bridge.calls(place, number)
+            assert again == once[0]
+            assert isinstance(made, JavaObject)
+            assert bridge.calls(JavaCall(made, "getZ"), release=[made]) == [3]
+            with pytest.raises(JavaError):  # it was released
+                bridge.call(made, "getZ")
+            assert bridge.call(studio, "hashCode") == once[0]
 
 
 def test_an_acquisition_in_memory_comes_whole(driver: WindowDriver, run: Came, tmp_path: Path) -> None:
