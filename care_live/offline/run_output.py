@@ -117,7 +117,8 @@ def restore_to_run(job: RunJob, restorer: Restorer, *, step: Step) -> DataSetOut
     with _claimed(job) as claim:
         time_points = TimePoints(job.recording, run_id=job.run_id)
         outcome = DataSetOutcome(remarks=[one for one in (job.recording.contents.conversion,) if one])
-        if left := _left(job, time_points, claim, outcome=outcome, step=step):
+        left = _left(job, time_points, claim, outcome=outcome, step=step)
+        if left or not _has_ended(claim):
             if claim.ledger.began is not None:
                 outcome.remarks += provenance.other_versions(claim.ledger.began.summary)
             restorer.restore(RunSession(job, claim, time_points, outcome), left, step)
@@ -168,6 +169,12 @@ def _left(
     return left
 
 
+def _has_ended(claim: Claim) -> bool:
+    """Whether the run says that it is complete; a kill may have come behind its last time point, just before that."""
+    ended = claim.ledger.ended
+    return claim.ledger.began is None or (ended is not None and not ended.restoring)
+
+
 class RunSession:
     """One run while the time points that it lacks are restored."""
 
@@ -205,7 +212,12 @@ class Restorer(Protocol):
         """Return what computes pixels of a type here: where a person leaves that open, it is measured."""
 
     def restore(self, session: RunSession, left: Sequence[TimePoint], step: Step) -> None:
-        """Restore and store these time points; those that fail are noted in the session's outcome."""
+        """Restore and store these time points, and end the run; those that fail are noted in the session's outcome.
+
+        Parameters
+        ----------
+        left : empty where only the end is missing
+        """
 
 
 class LocalRestorer:
@@ -241,6 +253,8 @@ class LocalRestorer:
                 except VolumeMemoryError as error:
                     session.outcome.failed[time_point] = str(error)
             step()
+        if not left:
+            writer = _open(session, self._network, engine)
         if writer is not None:
             session.end(writer)
 

@@ -54,6 +54,11 @@ class Collection:
         write_group(run, {"ome": {"version": "0.5", "bioformats2raw.layout": 3}, "care_live": self._provenance()})
         self._list_series(self._attributes)
 
+    @property
+    def places(self) -> frozenset[tuple[Product, int]]:
+        """Product and stage position of every image."""
+        return frozenset(self._images)
+
     def existing(self, product: Product, p: int) -> ImageGroup:
         """Return an image that some volume has been written to.
 

@@ -14,7 +14,7 @@ from care_live.config import StoreConfig
 from care_live.errors import StoreError
 from care_live.images import Restored, RunStarted, Volume
 from care_live.pyramid import combine_of
-from care_live.recorded.run_records import Product, RawStored, RestoredStored, StoredArray
+from care_live.recorded.run_records import PRODUCTS, Product, RawStored, RestoredStored, StoredArray
 from care_live.store import ome
 from care_live.store.claim import Claim
 from care_live.store.collection import products_of
@@ -55,11 +55,6 @@ class ImageExtent:
 class SharedRunWriter(RunWriter):
     """Acknowledges what other processes have written; made by `open_shared_run`."""
 
-    def __init__(self, claim: Claim, config: StoreConfig, started: RunStarted) -> None:
-        super().__init__(claim, config, started)
-        self._made: set[tuple[Product, int]] = set()
-        """Images that this writer has made."""
-
     def make_images(self, extents: Mapping[tuple[Product, int], ImageExtent]) -> None:
         """Make each image, by product and stage position, as large as it will be.
 
@@ -68,23 +63,21 @@ class SharedRunWriter(RunWriter):
         StoreError
             The disk is full, gone or read-only.
         """
-        self._made |= extents.keys()
         for (product, p), extent in extents.items():
             image = self._collection.make(product, p, extent.first_shape, extent.dtype)
             image.grow(extent.n_times - 1, extent.n_channels - 1, extent.depth)
 
     def remove_unused_images(self) -> None:
-        """Remove the images that were made and that no volume came to: not every volume has every map.
+        """Remove the images that no volume came to, also those of an earlier writer: not every volume has every map.
 
         Raises
         ------
         StoreError
             The disk is gone or read-only.
         """
-        for product, p in self._made:
-            if not any(key.p == p for key in self._ledger.keys(product)):
-                self._collection.remove(product, p)
-        self._made.clear()
+        used = {(product, key.p) for product in PRODUCTS for key in self._ledger.keys(product)}
+        for product, p in self._collection.places - used:
+            self._collection.remove(product, p)
 
     def adopt(self, written: WrittenVolume) -> None:
         """Acknowledge a volume; when this returns, no crash can take it.

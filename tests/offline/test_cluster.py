@@ -22,7 +22,7 @@ from care_live.offline import plan_archive, restore_archive, restorer_of
 from care_live.store import RunReader, verify
 from tests.make.dask_cluster import WAIT_S, Cluster, wait_for
 from tests.make.networks import noisy, save_network
-from tests.offline.results import files, n_acknowledged
+from tests.offline.results import cut_off_the_end, files, n_acknowledged
 
 SETTINGS = {"provider": "cpu", "threads": 1, "progress": False}
 N_TIMES = 6
@@ -69,6 +69,12 @@ def test_workers_make_the_same_bytes_as_one_process(
     assert verify(tmp_path / "out/0").clean
     again = care_live.restore(data, tmp_path / "out", model=model, workers=cluster.file, **SETTINGS)
     assert (again.n_restored, again.n_before) == (0, 2 * N_TIMES)
+    cut_off_the_end(tmp_path / "out/1")
+    care_live.restore(data, tmp_path / "out", model=model, workers=cluster.file, **SETTINGS)
+    ended = RunReader(tmp_path / "out/1").ended
+    assert ended is not None
+    assert not ended.restoring
+    assert files(tmp_path / "out") == undisturbed
 
 
 @pytest.mark.slow

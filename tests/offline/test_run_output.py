@@ -11,7 +11,7 @@ import care_live
 from care_live.errors import ConfigError
 from care_live.store import RunReader, verify
 from tests.make.networks import noisy
-from tests.offline.results import SETTINGS
+from tests.offline.results import SETTINGS, cut_off_the_end, files
 
 
 def test_settings_with_which_nothing_was_restored_may_be_corrected(model: Path, tmp_path: Path) -> None:
@@ -44,3 +44,19 @@ def test_without_raw_volumes_only_what_was_restored_is_stored(data: Path, model:
     assert [run.state(key, "restored") for key in run.keys("restored")] == ["confirmed", "confirmed"]
     assert verify(output).clean
     assert care_live.restore(data / "three.ome.tif", output, model=model, keep_raw=False, **SETTINGS).n_before == 2
+
+
+def test_a_kill_behind_the_last_time_point_leaves_only_the_end_to_be_written(
+    data: Path, model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    care_live.restore(data / "three.ome.tif", output, model=model, **SETTINGS)
+    whole = files(output)
+    cut_off_the_end(output)
+    again = care_live.restore(data / "three.ome.tif", output, model=model, **SETTINGS)
+    assert (again.n_restored, again.n_before, again.problems) == (0, 2, [])
+    ended = RunReader(output).ended
+    assert ended is not None
+    assert not ended.restoring
+    assert files(output) == whole
+    assert verify(output).clean

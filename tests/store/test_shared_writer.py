@@ -69,6 +69,18 @@ def test_images_that_no_volume_came_to_are_removed_and_the_others_stay(run: Path
     assert verify(run).clean
 
 
+def test_images_of_a_writer_that_was_killed_are_removed_too(run: Path, writer: SharedRunWriter) -> None:
+    restored = only_mean(make_restored(make_volume()))
+    writer.adopt(write_raw(run, "0", restored.volume))
+    writer.adopt(write_restored(run, "0", restored))
+    writer.close()  # as a kill, it leaves them
+    assert (run / "evidence" / "0").exists()
+    with contextlib.closing(open_shared_run(RunStarted("run", make_plan(), {}), Claim(run))) as following:
+        following.remove_unused_images()
+    assert not any((run / product / "0").exists() for product in MAPS[1:])
+    assert verify(run).clean
+
+
 def test_a_full_disk_takes_no_volume(run: Path, writer: SharedRunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_writer, "look", lambda *_, **__: SimpleNamespace(space="too little", free_bytes=7))
     for write in (
