@@ -50,7 +50,7 @@ def measure(arguments: list[str]) -> dict[str, float]:
         if "empty" in parts:
             figures |= _empty_units(asked.empty)
         if "daemon" in parts:
-            figures |= _workers.compared(Path(folder), rounds=asked.rounds, n_volumes=4 * asked.units)
+            figures |= _workers.compared(Path(folder), rounds=asked.rounds, n_volumes=8 * asked.units)
         if "order" in parts:
             figures |= _workers.order(Path(folder), asked.small)
     return figures | {"load_after": round(os.getloadavg()[0], 2)}
