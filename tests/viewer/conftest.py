@@ -51,3 +51,12 @@ def run(tmp_path: Path) -> Path:
         writer.note(NotRestored(VolumeKey(2), "skipped", "slow <b>network</b>"))
         writer.note(RunEnded("aborted", "somebody pressed <script>stop</script>", 3, 0))
     return tmp_path / "run"
+
+
+@pytest.fixture
+def viewer() -> Any:
+    """napari's viewer, real but for its window."""
+    pytest.importorskip("napari")
+    from napari.components import ViewerModel
+
+    return ViewerModel()

@@ -12,6 +12,7 @@ from pathlib import Path
 import napari
 import numpy as np
 from msgspec.structs import replace
+from napari.qt import get_qapp
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
@@ -97,8 +98,7 @@ def follows_and_scrubs(folder: Path) -> None:
         Image.fromarray(picture).save(folder / "napari.png")
     assert set(shown_in) == {threading.main_thread()}
     viewer.close()
-    left = [thread.name for thread in threading.enumerate() if thread.name in ("napari preparer", "viewer feed")]
-    assert not left, left
+    check_that_no_thread_is_left()
 
 
 def marks_the_worst_place(viewer: napari.Viewer, watching: WatchWidget, publisher: Publisher) -> None:
@@ -186,20 +186,27 @@ def has_ring_around(viewer: napari.Viewer, doubt: Doubt) -> bool:
     return bool(rows.min() < y < rows.max() and left < 4 and right < 4)
 
 
-def opens_with_keys(folder: Path) -> None:
-    """A daemon that asks for keys: by the plugin's dialog, and by the command line."""
-    server, allowed = samples.write_keys(folder)
+@contextlib.contextmanager
+def asking_for_keys(folder: Path, *, allowed: bool) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Give the address of a daemon with one volume, and what lets our key in."""
+    server, list_of_keys = samples.write_keys(folder)
     keys.write_pair(folder / "mine.key", pair := new_pair())
-    with Publisher(samples.config(server_key_file=server, authorized_keys_file=allowed)) as publisher:
+
+    def allow() -> None:
+        keys.allow(list_of_keys, pair.public, "nia", "viewer")
+
+    if allowed:
+        allow()
+    with Publisher(samples.config(server_key_file=server, authorized_keys_file=list_of_keys)) as publisher:
         publisher.start(STARTED, NetworkInUse(ModelIdentity("worm3d", "0" * 64), {}))
         publisher.publish(restored(0))
-        by_dialog(publisher.address_pull, folder, lambda: keys.allow(allowed, pair.public, "nia", "viewer"))
-        by_command(publisher.address_pull, folder)
+        yield publisher.address_pull, allow
 
 
-def by_dialog(address: str, folder: Path, allow: Callable[[], None]) -> None:
+def opens_by_dialog(folder: Path) -> None:
+    """A daemon that asks for keys, which the plugin's fields name."""
     viewer = napari.Viewer(show=True)
-    with docked(viewer) as watching:
+    with asking_for_keys(folder, allowed=False) as (address, allow), docked(viewer) as watching:
         fill_in(watching, address, folder)
         until(lambda: "no daemon" in watching.status.text(), "who is not allowed sees nothing")
         assert not len(viewer.layers)
@@ -221,26 +228,41 @@ def fill_in(watching: WatchWidget, address: str, folder: Path) -> None:
     watching.button.click()
 
 
-def by_command(address: str, folder: Path) -> None:
+def opens_by_command(folder: Path) -> None:
     """``care-live view --napari``, whose window is closed as soon as it shows the volume."""
     seen: list[np.ndarray] = []
 
     def close_when_seen() -> None:
         viewer = napari.current_viewer()
         if viewer is not None and viewer.title == "care_live" and "restored" in viewer.layers:
+            assert viewer.grid.enabled, "raw and restored stand beside each other"
             seen.append(viewer.layers["restored"].data)
             QApplication.quit()
 
+    get_qapp()  # a timer needs the application that the command would make
     timer = QTimer()
     timer.timeout.connect(close_when_seen)
     timer.start(50)
-    arguments = [address, "--napari", "--key", str(folder / "mine.key"), "--server-key", str(folder / "server.key.pub")]
-    view_command.main(arguments, standalone_mode=False)
+    with asking_for_keys(folder, allowed=True) as (address, _):
+        key, server_key = folder / "mine.key", folder / "server.key.pub"
+        arguments = [address, "--napari", "--key", str(key), "--server-key", str(server_key)]
+        view_command.main(arguments, standalone_mode=False)
     timer.stop()
     assert np.array_equal(seen[0], restored(0).mean)
+    check_that_no_thread_is_left()
+
+
+def check_that_no_thread_is_left() -> None:
+    left = [thread.name for thread in threading.enumerate() if thread.name in ("napari preparer", "viewer feed")]
+    assert not left, left
 
 
 if __name__ == "__main__":
-    scenes = {"follows": follows_and_scrubs, "keys": opens_with_keys, "past": marks_a_place_of_the_past}
+    scenes = {
+        "follows": follows_and_scrubs,
+        "keys": opens_by_dialog,
+        "command": opens_by_command,
+        "past": marks_a_place_of_the_past,
+    }
     scenes[sys.argv[1]](Path(sys.argv[2]))
     print("all is well")

@@ -71,7 +71,6 @@ class DoubtMarks:
             units=("um", "um", "um"),
             axis_labels=("z", "y", "x"),
         )
-        marks.editable = False
         layers = self._viewer.layers
         layers.move(layers.index(marks), layers.index(image) + 1)
         return marks
@@ -80,6 +79,7 @@ class DoubtMarks:
 def _fill(marks: Any, places: Sequence[Doubt], voxel_size_um: tuple[float, float, float]) -> None:
     seen = [(doubt, away) for doubt in places for away in range(-_BESIDE, _BESIDE + 1)]
     marks.data = np.array([np.add(doubt.place_px, (away, 0, 0)) for doubt, away in seen], float).reshape(-1, 3)
+    marks.editable = False  # napari makes points editable with each new data
     marks.scale = voxel_size_um
     if not seen:
         return
