@@ -82,7 +82,7 @@ def _measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
         seen = asyncio.run(_watch(url, asked.seconds))
         spent = _cpu_s(daemon) + _cpu_s(gateway) - spent
         figures = _figures(seen, spent)
-        say(f"to the socket: {figures['socket_ms_p50']:.0f} ms, {figures['restored_per_s']:.1f} restored/s")
+        say(", ".join(f"{name} {value:.3g}" for name, value in figures.items()))
         if asked.browser:
             figures |= _drawn(url, folder, asked.seconds)
         return figures | _rates(asked, camera, url)
@@ -142,7 +142,7 @@ def _order(camera: subprocess.Popen[str], what: str) -> float:
 
 def _rates(asked: argparse.Namespace, camera: subprocess.Popen[str], url: str) -> dict[str, float]:
     """Compare the camera's rate with Live watched and not, in turn; the page is open in both."""
-    window_s = max(3.0, asked.seconds / 4)
+    window_s = max(3.0, min(asked.seconds, 20.0) / 4)
     ratios, plain = [], []
     for _ in range(asked.pairs):
         _order(camera, "unwatch")
