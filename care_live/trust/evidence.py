@@ -17,7 +17,6 @@ some bright structure nearby.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -27,31 +26,27 @@ from care_live.model.card import EvidenceLimits
 from care_live.trust.camera import CameraModel
 from care_live.trust.doubtful_places import apart, peaks
 from care_live.trust.residual import BIN_PX, Residual, coarser
-from care_live.trust.smooth import largest, smooth, sums_of_squares
+from care_live.trust.smooth import smooth, sums_of_squares
+from care_live.trust.surroundings import SCALES_PX, WIDE_PX, Surroundings
 from care_live.trust.texture import Smoothed, texture_sd
 from care_live.trust.thresholds import deviation, noise_sd, thresholds_of
 from care_live.verdict import Doubt
 
 Array: TypeAlias = NDArray[np.float32]
 
-SCALES_PX: tuple[tuple[float, float, float], ...] = ((1.0, 1.5, 1.5), (1.5, 2.5, 2.5), (2.0, 4.0, 4.0))
-"""Standard deviations (z, y, x) of the Gaussians, raw voxels, finest first."""
 _BINS_PX = (2, 2, 4)
 """Side of the squares that each scale is smoothed on: a wide Gaussian needs no fine grid."""
-WIDE_PX = 4
-"""Side of the squares of what varies slowly: the light and the network's own error."""
 _RELEVANT = 0.1
 """A contradiction smaller than this share of the local signal is an error of intensity, not of structure."""
-_NEIGHBOURHOOD = 1.8
-"""In smoothing widths: light that a network spreads from a bright structure is an error of intensity, too."""
-_OF_LIGHT, _OF_BRIGHTEST, _OF_RANGE = 0.22, 0.055, 0.04
+_OF_LIGHT, _OF_BRIGHTEST, _OF_RANGE = (0.22, 0.09), (0.055, 0.03), (0.04, 0.035)
 """Shares of the local light, of the brightest square nearby and of the intensity range that an object left out is more
-than. What the network smoothed away near bright nuclei was less than one of the first two, in 110 worms. What it made
-of dense tissue, where a worm is as small as the field, was less than the third."""
-_SURPLUS = 1.05
+than, at the finest and the middle scale. What the network smoothed away near bright nuclei was less than one of the
+first two, in 110 worms. What it made of dense tissue, where a worm is as small as the field, was less than the third.
+The middle scale sees objects between dense bright nuclei whose noise hides them at the finest one."""
+_SURPLUS = (1.05, 1.0)
 """Times the noise that such an object is more than: no interval stands between it and chance."""
-_NEARBY = (3, 2, 2)
-"""Planes, and squares of `WIDE_PX` pixels."""
+_OF_THRESHOLD = 0.8
+"""Below which share of a threshold the surroundings of a place are not asked, whether they show its tone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +98,7 @@ def examine(left: Residual, camera: CameraModel, expected: Expected, *, is_proje
     found: list[_Alarms] = []
     sd: list[float] = []
     grids: list[_Grid] = []
-    around = _Surroundings(left, expected, camera)
+    around = Surroundings(left, camera, expected.range_counts, expected.interval)
     for number, (scale, bin_px) in enumerate(zip(SCALES_PX, _BINS_PX, strict=True)):
         along_z = 0.0 if is_projection or len(left.weighted) == 1 else scale[0]
         grid = _Grid(left, bin_px, (along_z, scale[1] / bin_px, scale[2] / bin_px))
@@ -180,51 +175,6 @@ class _Grid:
         )
 
 
-class _Surroundings:
-    """The light and the network's own error around a place, computed where it is asked for."""
-
-    def __init__(self, left: Residual, expected: Expected, camera: CameraModel) -> None:
-        self._left, self._expected, self._camera = left, expected, camera
-
-    @cached_property
-    def signal(self) -> Array:
-        """(z, y, x) counts on wide squares: the larger of the light here and in the neighbourhood."""
-        wide = tuple(_NEIGHBOURHOOD * width for width in self._sigma)
-        return np.maximum(smooth(self._light, self._sigma), smooth(self._light, wide))  # type: ignore[arg-type]
-
-    @cached_property
-    def brightest(self) -> Array:
-        """(z, y, x) counts on wide squares: the most light of a square nearby."""
-        return largest(self._light, _NEARBY)
-
-    @cached_property
-    def is_lit(self) -> NDArray[np.bool_]:
-        """(z, y, x) on wide squares: where photons make more of the noise than the camera's electronics."""
-        signal = self._left.signal[:, ::2, ::2]
-        lit = np.asarray(signal * np.float32(self._camera.gain) > np.float32(self._camera.dark_variance))
-        lit[list(self._left.without)] = False
-        return lit
-
-    @cached_property
-    def error(self) -> Array:
-        """(z, y, x) counts on wide squares, at least 1e-6."""
-        interval = self._expected.interval
-        if interval is None:
-            shape = (len(self._left.signal), *(-(-n * BIN_PX // WIDE_PX) for n in self._left.signal.shape[1:]))
-            return np.full(shape, max(self._expected.range_counts, 1e-6), np.float32)
-        return np.maximum(smooth(interval, self._sigma), np.float32(1e-6))
-
-    @cached_property
-    def _light(self) -> Array:
-        return coarser(self._left.signal, WIDE_PX // BIN_PX) * np.float32((BIN_PX / WIDE_PX) ** 2)
-
-    @property
-    def _sigma(self) -> tuple[float, float, float]:
-        """Of the middle scale."""
-        along_z, *lateral = SCALES_PX[1]
-        return (along_z if len(self._left.signal) > 1 else 0.0, lateral[0] / WIDE_PX, lateral[1] / WIDE_PX)
-
-
 class _Alarms(NamedTuple):
     where: NDArray[np.bool_]
     worst: tuple[float, float]
@@ -238,18 +188,24 @@ class _Tolerance(NamedTuple):
     scale: int
 
 
-def _alarms(z: Array, grid: _Grid, around: _Surroundings, tolerance: _Tolerance) -> _Alarms:
+def _alarms(z: Array, grid: _Grid, around: Surroundings, tolerance: _Tolerance) -> _Alarms:
     """Return where a residual is beyond noise and beyond what the network expects of itself."""
+    toned, finds_objects = z, tolerance.scale < len(_OF_LIGHT)
+    least_invented, least_missing = tolerance.thresholds
+    is_near = _beyond(z, (least_invented, least_missing * (_OF_THRESHOLD if finds_objects else 1.0)))
+    untoned = grid.before_tone() if is_near.any() else None  # the rule: none is
+    if untoned is not None and finds_objects and (is_near & (untoned > least_missing)).any():
+        z = np.where(z > 0, z + around.absent_tone(z.shape) * np.maximum(untoned - z, 0), z)
     where = _beyond(z, tolerance.thresholds)
-    if where.any() and (untoned := grid.before_tone()) is not None:
+    if untoned is not None:
         where &= _beyond(untoned, tolerance.thresholds) & ((untoned > 0) == (z > 0))  # a tone excuses, and accuses none
-    if not where.any():  # the rule: nothing more to do
+    if not where.any():
         return _Alarms(where, (0.0, 0.0))
     z_at, is_missing = np.abs(z[where]), z[where] > 0
     places = _nearest_planes(np.nonzero(where), grid, z)
-    counts = np.abs(grid.counts_at(places))
+    counts = np.abs(grid.counts_at(places)) * z_at / np.abs(toned[where])
     wide = (places[0], *(place * grid.bin_px // WIDE_PX for place in places[1:]))
-    noise, signal = counts * np.where(is_missing, *reversed(tolerance.thresholds)) / z_at, around.signal[wide]
+    noise, signal = counts * np.where(is_missing, least_missing, least_invented) / z_at, around.signal[wide]
     if tolerance.expected.interval is None:
         matters, error = counts > noise + tolerance.expected.limits.allowance * signal, counts
     else:
@@ -257,10 +213,10 @@ def _alarms(z: Array, grid: _Grid, around: _Surroundings, tolerance: _Tolerance)
     of_error = np.where(matters & (counts > _RELEVANT * signal), error, 0) / around.error[wide]
     invented, missing = tolerance.expected.shares(tolerance.scale)
     is_alarm = of_error > np.where(is_missing, missing, invented)
-    if tolerance.scale == 0 and is_missing.any():
-        least = np.maximum(_OF_LIGHT * signal, _OF_BRIGHTEST * around.brightest[wide])
-        least = np.maximum(least, _OF_RANGE * tolerance.expected.range_counts)
-        is_alarm |= is_missing & (counts > np.maximum(least, _SURPLUS * noise))
+    if finds_objects and is_missing.any():
+        least = np.maximum(_OF_LIGHT[tolerance.scale] * signal, _OF_BRIGHTEST[tolerance.scale] * around.brightest[wide])
+        least = np.maximum(least, _OF_RANGE[tolerance.scale] * tolerance.expected.range_counts)
+        is_alarm |= is_missing & (counts > np.maximum(least, _SURPLUS[tolerance.scale] * noise))
     where[where] = is_alarm
     worst = (float(of_error[side].max(initial=0)) for side in (~is_missing, is_missing))
     return _Alarms(where, (next(worst), next(worst)))

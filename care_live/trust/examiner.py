@@ -16,8 +16,10 @@ from care_live.trust import camera_lines, domain, evidence, forward, levels, lig
 from care_live.trust.camera import CameraModel
 from care_live.trust.camera_watch import LEARN_VOLUMES, CameraWatch
 from care_live.trust.features import features_of
-from care_live.trust.pattern import PatternEstimate, of_one_volume, sums_of_runs, total
+from care_live.trust.pattern import PatternEstimate, of_one_volume, sums_of_runs, total, without_wide
 from care_live.trust.saturation import saturated_share
+from care_live.trust.seen_noise import kept_share
+from care_live.trust.surroundings import WIDE_PX
 from care_live.verdict import Doubt, Trust
 
 Array: TypeAlias = NDArray[np.float32]
@@ -37,7 +39,7 @@ class Examiner:
     """
 
     def __init__(self, card: ModelCard, camera: CameraModel | None = None) -> None:
-        self._card, self._given = card, camera
+        self._card, self._given = card, None if camera is None else without_wide(camera)
         self.forget()
         self.features: tuple[float, ...] = ()
         """Of the last volume, see `care_live.trust.features`."""
@@ -76,8 +78,10 @@ class Examiner:
         off_by = 0.0 if card.task == "project" else levels.gross_error(raw[came], predicted[came], camera)
         if off_by:
             predicted = np.asarray(predicted + np.float32(off_by), np.float32)
-        runs = self._pixel_sums(raw[came], predicted[came], camera)
-        with_pixels = self._with_pixels(raw, runs, camera)
+        share = kept_share(raw[came], predicted[came]) if card.task == "denoise" else 0.0
+        keeps = share >= light.KEPT_SHARE  # what is left of each pixel says less than its noise then
+        runs = () if keeps else self._pixel_sums(raw[came], predicted[came], camera)
+        with_pixels = camera if keeps else self._with_pixels(raw, runs, camera)
         left = residual.residual_of(raw, predicted, with_pixels, without=missing)
         lines = camera_lines.broken(left, raw[came], camera)
         left = camera_lines.without(left, lines)
@@ -92,7 +96,7 @@ class Examiner:
         scale = restored.maps.get("laplace_scale")
         self.features = features_of(signal, scale, range_counts, has_z=card.axes == "ZYX")
         self.found = found
-        kept = light.kept_noise(found.sd, with_pixels) if card.task == "denoise" else ()
+        kept = light.kept_noise(found.sd, with_pixels, share) if card.task == "denoise" else ()
         if runs and not found.doubts and not kept:  # what is false here must not pass for the camera's
             self._pattern.learn(total(runs), camera, len(raw) - len(missing))
         trust = light.verdict(
@@ -140,7 +144,7 @@ class Examiner:
         if scale is None:
             return None
         n_raw, ny, nx = restored.volume.pixels.shape
-        half, side = evidence.WIDE_PX // 2, evidence.WIDE_PX
+        half, side = WIDE_PX // 2, WIDE_PX
         rows, columns = (np.minimum(np.arange(0, n, side) + half, n - 1) for n in (ny, nx))
         coarse = forward.at_raw_planes(scale[:, rows[:, np.newaxis], columns], n_raw)
         return np.asarray(coarse * np.float32(half_width_factor(_LEVEL, self._card.calibration)), np.float32)

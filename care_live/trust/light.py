@@ -8,12 +8,12 @@ from dataclasses import replace
 from care_live.images import Flag
 from care_live.model.card import EvidenceLimits
 from care_live.trust.camera import CameraModel
-from care_live.trust.evidence import SCALES_PX
+from care_live.trust.surroundings import SCALES_PX
 from care_live.trust.texture import limit_of
 from care_live.verdict import Doubt, Trust, TrustColour
 
-_KEPT_SD = 0.7
-"""Of the finest residual: good restorations leave 0.8 to 1.1 times the camera's noise over, a copy of the raw 0."""
+KEPT_SHARE = 0.3
+"""Of the noise: good restorations leave 0.8 to 1.1 times the camera's noise over, a copy of the raw 0."""
 _KNOWN_PATTERN = 0.25
 """Of the variance in the dark: a network may restore more of the pixels' offsets as light."""
 _SAID_OF_FLAGS: dict[str, str] = {
@@ -78,17 +78,20 @@ def made_up_texture(texture_sd: float, n_lit: int, limits: EvidenceLimits) -> tu
     )
 
 
-def kept_noise(sd: Sequence[float], camera: CameraModel) -> tuple[str, ...]:
+def kept_noise(sd: Sequence[float], camera: CameraModel, kept_share: float = 0.0) -> tuple[str, ...]:
     """Return in words that a restoration follows the noise of its raw volume.
 
     Parameters
     ----------
     sd : of a residual that is as large as the camera's noise where the restoration is right, finest first
+    kept_share : of the noise of single pixels, see `care_live.trust.seen_noise.kept_share`
     """
-    if sd[0] >= _KEPT_SD or camera.pattern_sd**2 > _KNOWN_PATTERN * camera.dark_variance:
+    left = min(sd[0], 1 - kept_share)
+    is_known = camera.pattern_sd**2 <= _KNOWN_PATTERN * camera.dark_variance
+    if kept_share < KEPT_SHARE and not (sd[0] < 1 - KEPT_SHARE and is_known):
         return ()
     return (
-        f"the restoration keeps the camera's noise: the residual is only {sd[0]:.1f} times this noise; fine structures "
+        f"the restoration keeps the camera's noise: the residual is only {left:.1f} times this noise; fine structures "
         "may be noise",
     )
 

@@ -28,6 +28,8 @@ _N_RUNS, _OF_MEDIAN = 4, 1.2
 _LEAST_WEIGHT = np.float32(1e-3)
 _SMOOTH_PX = (0.0, 1.5, 1.5)
 """A network takes for light what of a pattern is smooth, so that part is restored, and is not left over."""
+_WIDE_PX = (0.0, 16.0, 16.0)
+"""What is as smooth as this, every network restores as light: what is left over of it is its error, and no pattern."""
 
 
 @dataclass(slots=True, eq=False)
@@ -90,7 +92,7 @@ def of_one_volume(runs: Sequence[PixelSums], camera: CameraModel) -> CameraModel
     mean, chance, noise = _of_pixels(total(runs))
     coarse = np.median([_smooth(_mean(run)) for run in runs], axis=0)
     coarse -= np.median(coarse)  # a level is no pattern
-    more, _ = _less_chance(coarse, np.float32(_OF_MEDIAN) * _smooth(chance, 2))
+    more = narrow(_less_chance(coarse, np.float32(_OF_MEDIAN) * _smooth(chance, 2))[0])
     if camera.pattern is not None:
         return replace(camera, pattern=camera.pattern + more)
     fine, _ = _less_chance(mean - _smooth(mean), chance)
@@ -103,9 +105,24 @@ def _learnt(sums: PixelSums, camera: CameraModel) -> CameraModel:
     smooth_part = _smooth(mean)
     of_smooth, _ = _less_chance(smooth_part, _smooth(chance, 2))
     fine, left = _less_chance(mean - smooth_part, chance)
-    more = of_smooth + fine
+    more = narrow(of_smooth) + fine
     pattern = more if camera.pattern is None else camera.pattern + more
     return replace(camera, pattern=pattern, pattern_sd=left, dark_noise=noise)
+
+
+def narrow(pattern: Array) -> Array:
+    """Return a pattern without what of it is wide, such as quarters of a sensor that are read by other amplifiers.
+
+    Parameters
+    ----------
+    pattern : (y, x) counts; NaN: a pixel too noisy to use
+    """
+    return np.asarray(pattern - smooth(np.nan_to_num(pattern)[np.newaxis], _WIDE_PX)[0], np.float32)
+
+
+def without_wide(camera: CameraModel) -> CameraModel:
+    """Return a measured camera with what of its pattern is not restored as light."""
+    return camera if camera.pattern is None else replace(camera, pattern=narrow(camera.pattern))
 
 
 def _smooth(plane: Array, power: Power = 1) -> Array:

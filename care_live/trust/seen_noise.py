@@ -4,7 +4,7 @@ Two neighbouring planes, one taken from the other, keep their noise and lose the
 of them lose most of the specimen. What is left of the raw planes is the noise and the finest structures: a little more
 than the noise. What is left of the residual is less than it, as a network follows the noise a little. With r and d for
 the two, a network that lets the share k of the noise through has ⟨r²⟩ = σ², ⟨r·d⟩ = (1−k)·σ² and ⟨d²⟩ = (1−k)²·σ², and
-so ⟨r·d⟩² / ⟨d²⟩ = σ², without structures that the restoration has, too.
+so ⟨r·d⟩² / ⟨d²⟩ = σ², without structures that the restoration has, too, and k = 1 − ⟨d²⟩ / ⟨r·d⟩.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ _DARK, _BRIGHT = 0.25, 0.05
 """Shares of the blocks that are taken for dark and for bright."""
 _LEAST_LEFT = 0.05
 """Share of the noise that a residual has at least: what is left where a network copies its raw planes says nothing."""
+_FEW_PLANES = 3
+"""Show how much of the noise is kept."""
 _LEAST_VARIANCE = 1e-6
 _INDEPENDENT = 3.8
 """Pixels that say as much as one: second differences share pixels."""
@@ -83,17 +85,18 @@ class SeenNoise(NamedTuple):
     """The pixels' own offsets are part of the noise."""
 
 
-def noise_points(raw: NDArray[Any], predicted: NDArray[Any]) -> NoisePoints | None:
+def noise_points(raw: NDArray[Any], predicted: NDArray[Any], n_planes: int = MOST_PLANES) -> NoisePoints | None:
     """Return the noise at each brightness; None for tiny frames.
 
     Parameters
     ----------
     raw, predicted : (z, y, x) counts; the prediction says which blocks are alike, without their noise
+    n_planes : that are looked at, each with the next one
     """
     if min(raw.shape[1:]) < 3 * BLOCK_PX:
         return None
     ceiling = ceiling_of(raw)
-    chosen = np.unique(np.linspace(0, max(len(raw) - 2, 0), MOST_PLANES).astype(int))
+    chosen = np.unique(np.linspace(0, max(len(raw) - 2, 0), n_planes).astype(int))
     planes = [slice(z, z + 2) for z in chosen]
     blocks = np.concatenate([_blocks(raw[pair], predicted[pair], ceiling) for pair in planes], axis=1)
     if blocks.shape[1] < N_GROUPS:
@@ -120,6 +123,25 @@ def _blocks(raw: NDArray[Any], predicted: NDArray[Any], ceiling: int | None) -> 
 def _noise_of(planes: list[Pixels]) -> Pixels:
     noise = [second_differences(plane) for plane in planes]
     return noise[0] if len(noise) == 1 else (noise[0] - noise[1]) * np.float32(math.sqrt(0.5))
+
+
+def kept_share(raw: NDArray[Any], predicted: NDArray[Any]) -> float:
+    """Return which share of the camera's noise a restoration has kept, in the darker half; 0 for tiny frames.
+
+    Whatever is known of the camera: its pattern, and an estimate of its noise, are not in it.
+
+    Parameters
+    ----------
+    raw, predicted : (z, y, x) counts
+    """
+    seen = noise_points(raw, predicted, _FEW_PLANES)
+    if seen is None:
+        return 0.0
+    dark = np.argsort(seen.level)[: len(seen.level) // 2]
+    in_raw, both, left = (float(one[dark].mean()) for one in (seen.raw, seen.both, seen.left))
+    if not math.isfinite(in_raw + both + left) or in_raw < ROUNDING_VARIANCE:
+        return 0.0
+    return 1.0 if both <= _LEAST_LEFT * in_raw else min(max(1 - left / both, 0.0), 1.0)
 
 
 def noise_in(seen: Iterable[NoisePoints]) -> SeenNoise:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from care_live.model.card import EvidenceLimits
-from care_live.trust import residual
+from care_live.trust import levels, residual
 from tests.make.examined import examined, found
-from tests.trust.photons import SHAPE, measured_camera, noise_of, nucleus, worm
+from tests.trust.photons import GAIN, SHAPE, measured_camera, noise_of, nucleus, worm
 
 PLACE = (8.0, 40.0, 90.0)
 
@@ -75,3 +75,20 @@ def test_the_noise_of_each_pixel_sharpens_the_test() -> None:
     own = ((scene.sensor.read_noise**2 + 0.15) * 2.17**2).astype(np.float32)
     alike, each = (found(scene, wrong, dark_noise=noise).doubts for noise in (None, own))
     assert each[0].sigmas > alike[0].sigmas
+
+
+@pytest.mark.parametrize("electrons", [3.6, 3.7])
+def test_an_object_left_out_where_others_of_its_brightness_are_too_dim_is_found(electrons: float) -> None:
+    """What all places of one brightness are off by is taken out; here the place itself is right but for the object."""
+    right, camera = np.full(SHAPE, 100, np.float32), measured_camera(worm(11), pattern=None)
+    right[:, :, 32:] += 9 * GAIN
+    rows, columns = np.mgrid[: SHAPE[1], : SHAPE[2]]
+    is_near = (rows - PLACE[1]) ** 2 + (columns - PLACE[2]) ** 2 < 14**2
+    shown = np.where(is_near, right, 100 + 0.955 * (right - 100)).astype(np.float32)
+    found_of = {}
+    for added in (electrons, 0.0):
+        left, _ = levels.levelled(residual.residual_of(noise_of(right + nucleus(PLACE, added)), shown, camera))
+        found_of[added] = examined(left, camera, 25 * GAIN, interval_of(2.64 * GAIN)).doubts
+    assert [doubt.kind for doubt in found_of[electrons]] == ["missing"]
+    assert np.abs(np.subtract(found_of[electrons][0].place_px, PLACE)).max() <= 4
+    assert not found_of[0.0]

@@ -190,3 +190,14 @@ def test_a_network_that_keeps_the_noise_is_said_to_do_so_in_every_volume() -> No
     for n in range(4):
         trust = examiner.examine(restored_of(again(n), 0.5 * again(n) + 0.5 * worm(11).truth))
         assert trust.colour == "amber" and "keeps the camera's noise" in trust.reasons[0], (n, trust)
+
+
+@pytest.mark.parametrize("has_file", [False, True], ids=["no camera file", "camera file"])
+@pytest.mark.parametrize("n_good", [0, 8])
+def test_noise_that_is_kept_from_some_volume_on_is_said(n_good: int, *, has_file: bool) -> None:
+    """The pattern that earlier volumes showed is left over as before, and hid that half of the noise is not."""
+    examiner = Examiner(CARD, measured_camera(worm(11)) if has_file else None)
+    for n in range(n_good):
+        assert examiner.examine(restored_of(again(n), worm(11).truth)).colour == "green"
+    trust = examiner.examine(restored_of(again(8), 0.5 * again(8) + 0.5 * worm(11).truth))
+    assert trust.colour == "amber" and "keeps the camera's noise" in trust.reasons[0], trust

@@ -10,6 +10,7 @@ import pytest
 from care_live.simulate import noise
 from care_live.trust.camera import CameraModel
 from care_live.trust.examiner import Examiner
+from care_live.trust.pattern import narrow, without_wide
 from care_live.trust.smooth import smooth
 from tests.trust.photons import CARD, GAIN, OFFSET, nucleus, restored_of, worm
 
@@ -56,3 +57,41 @@ def test_a_structure_of_a_few_planes_is_no_pattern() -> None:
     for seed in range(4):
         trust = examiner.examine(restored_of(counted(seed), false))
         assert trust.colour == "red", (seed, trust)
+
+
+def quarter(counts: float) -> np.ndarray:
+    """Return an error of a quarter of the field."""
+    plane = np.zeros(SHAPE[1:], np.float32)
+    plane[:64, :64] = counts
+    return plane
+
+
+@pytest.mark.parametrize("has_file", [False, True], ids=["no camera file", "camera file"])
+@pytest.mark.parametrize("share", [0.02, -0.02, 0.05])
+def test_a_level_that_is_added_to_a_quarter_of_the_field_is_no_pattern(share: float, *, has_file: bool) -> None:
+    """In the first volume, and in all that follow."""
+    examiner = Examiner(CARD, camera_file() if has_file else None)
+    raw = restored_of(counted(0), worm(11, SHAPE).truth)
+    false = worm(11, SHAPE).truth + quarter(share * (raw.high - raw.low))
+    for seed in range(2):
+        trust = examiner.examine(restored_of(counted(seed), false))
+        assert trust.colour != "green" and any("intensities are off" in reason for reason in trust.reasons), trust
+
+
+def test_quarters_of_a_sensor_with_other_offsets_are_restored_as_light() -> None:
+    """A file knows them, and they are not taken from what every network shows."""
+    camera, wide = camera_file(), quarter(3)
+    measured = replace(camera, pattern=offsets(0) + wide)
+    raw = np.rint(counted(0) + wide).astype(np.uint16)
+    for seen_by in (measured, None):
+        assert Examiner(CARD, seen_by).examine(restored_of(raw, worm(11, SHAPE).truth + wide)).colour == "green"
+
+
+def test_what_is_wide_is_no_part_of_a_pattern() -> None:
+    fine = offsets(0)
+    fine[5, 5] = np.nan
+    assert np.nanstd(narrow(fine) - fine) < 0.2 * np.nanstd(fine)
+    assert np.isnan(narrow(fine)[5, 5]) and np.isfinite(np.delete(narrow(fine).ravel(), 5 * SHAPE[2] + 5)).all()
+    assert narrow(np.full(SHAPE[1:], 7, np.float32)) == pytest.approx(0, abs=1e-4)
+    plain = CameraModel(GAIN, OFFSET, 1.75, "a test")
+    assert without_wide(plain) is plain

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from care_live.trust.camera import CameraModel
-from care_live.trust.seen_noise import NoisePoints, SeenNoise, differences, noise_in, noise_points
-from tests.trust.photons import GAIN, OFFSET, READ_NOISE, noise_of
+from care_live.trust.seen_noise import NoisePoints, SeenNoise, differences, kept_share, noise_in, noise_points
+from tests.trust.photons import GAIN, OFFSET, READ_NOISE, noise_of, worm
 
 SHAPE = (6, 128, 128)
 DARK = (GAIN * READ_NOISE) ** 2
@@ -145,3 +145,17 @@ def test_the_pixels_offsets_are_noise_in_single_planes_only() -> None:
     more = SEEN._replace(dark_least=4 * DARK, dark_most=4 * DARK)
     assert differences(given, more)
     assert not differences(given, more._replace(has_offsets=True))
+
+
+@pytest.mark.parametrize("n_planes", [1, 12])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
+def test_the_share_of_the_noise_that_a_restoration_keeps_is_measured(share: float, n_planes: int) -> None:
+    scene = worm(11)
+    raw, truth = scene.raw[:n_planes], scene.truth[:n_planes]
+    assert kept_share(raw, np.asarray((1 - share) * truth + share * raw, np.float32)) == pytest.approx(share, abs=0.06)
+
+
+def test_a_restoration_that_smooths_fine_structures_away_keeps_no_noise() -> None:
+    scene = worm(11)
+    assert kept_share(scene.raw, np.zeros_like(scene.truth)) < 0.1
+    assert kept_share(scene.raw[:, :16, :16], scene.truth[:, :16, :16]) == 0

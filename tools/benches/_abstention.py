@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from care_live.images import Restored
 from care_live.trust import evidence
 from care_live.trust.smooth import smooth
+from care_live.trust.surroundings import SCALES_PX
 
 Image = NDArray[Any]
 _WRONG = 0.05
@@ -40,9 +41,7 @@ class Blocks:
         width = restored.high - restored.low
         off = (restored.maps["mean"] - truth) / width
         self.squared.append(_pooled(off * off, _BLOCK_PX, np.mean))
-        self.largest.append(
-            _pooled(np.abs(smooth(np.ascontiguousarray(off), evidence.SCALES_PX[1])), _BLOCK_PX, np.max)
-        )
+        self.largest.append(_pooled(np.abs(smooth(np.ascontiguousarray(off), SCALES_PX[1])), _BLOCK_PX, np.max))
         self.by_evidence.append(_pooled(np.abs(found.maps[1]), (8, 16, 16), np.max))
         self.by_interval.append(_pooled(restored.maps["laplace_scale"] / width, _BLOCK_PX, np.mean))
 

@@ -18,9 +18,10 @@ from benches._pairs import say
 from care_live.restore.engine import Engine
 from care_live.training.data.data_recipe import SpecimenName
 from care_live.training.evaluation.inference import as_volume
-from care_live.trust import domain, evidence, evidence_map
+from care_live.trust import domain, evidence_map
 from care_live.trust.examiner import Examiner
 from care_live.trust.smooth import smooth
+from care_live.trust.surroundings import SCALES_PX
 from care_live.verdict import Doubt, Trust
 
 Image = NDArray[Any]
@@ -252,7 +253,7 @@ def _is_wrong(one: doubtful.Shot, doubt: Doubt) -> bool:
     width = one.restored.high - one.restored.low
     sides = zip(doubt.place_px, off.shape, (6, 16, 16), strict=True)
     around = off[tuple(slice(max(at - reach, 0), min(at + reach, n)) for at, n, reach in sides)]
-    error = smooth(np.ascontiguousarray(around), evidence.SCALES_PX[1]) / width
+    error = smooth(np.ascontiguousarray(around), SCALES_PX[1]) / width
     return float(error.max() if doubt.kind == "invented" else -error.min()) >= _CONFIRMED
 
 
