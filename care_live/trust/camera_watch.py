@@ -40,13 +40,14 @@ class CameraWatch:
         """What counts are compared with; None: no file is given, and the volumes so far do not show the camera."""
         return self._estimated if self._given is None or self.against else self._given
 
-    def look(self, raw: NDArray[Any], predicted: NDArray[Any] | None) -> None:
+    def look(self, raw: NDArray[Any], predicted: NDArray[Any] | None, without: NDArray[np.bool_] | None = None) -> None:
         """Take the next volume of the run.
 
         Parameters
         ----------
         raw, predicted : (z, y, x) counts, of the camera and as its restoration has them; None: it has one plane for
             all, in which fine structures of each plane would pass for noise, and the file is judged by nothing
+        without : (y, x) pixels that are broken: no part of the noise
         """
         self._n_seen += 1
         if self._n_seen > LEARN_VOLUMES and (self._given is None or self._n_seen % LEARN_VOLUMES):
@@ -58,7 +59,7 @@ class CameraWatch:
         )
         if self._given is None or predicted is None:
             return
-        noise = noise_points(raw, predicted)
+        noise = noise_points(raw, predicted, without=without)
         if noise is not None and np.isfinite(noise.left).all():
             self._noise.append(noise)
             self.against = differences(self._given, noise_in(self._noise))

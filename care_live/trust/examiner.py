@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from care_live.images import Restored, Volume
 from care_live.model.card import ModelCard
 from care_live.model.reliability import half_width_factor
-from care_live.trust import camera_lines, domain, evidence, forward, levels, light, residual
+from care_live.trust import camera_lines, domain, evidence, forward, hot_pixels, levels, light, residual
 from care_live.trust.camera import CameraModel
 from care_live.trust.camera_watch import LEARN_VOLUMES, CameraWatch
 from care_live.trust.features import features_of
@@ -51,6 +51,7 @@ class Examiner:
         self._watch = CameraWatch(self._given)
         self._pattern = PatternEstimate()
         self._n_seen = 0
+        self._hot = np.zeros((0, 0), np.float32)
         self._blur: forward.Blur | None = None
 
     def examine(self, restored: Restored) -> Trust:
@@ -78,12 +79,13 @@ class Examiner:
         off_by = 0.0 if card.task == "project" else levels.gross_error(raw[came], predicted[came], camera)
         if off_by:
             predicted = np.asarray(predicted + np.float32(off_by), np.float32)
-        share = kept_share(raw[came], predicted[came]) if card.task == "denoise" else 0.0
+        hot = self._hot
+        share = kept_share(raw[came], predicted[came], hot_pixels.blind(hot)) if card.task == "denoise" else 0.0
         keeps = share >= light.KEPT_SHARE  # what is left of each pixel says less than its noise then
         runs = () if keeps else self._pixel_sums(raw[came], predicted[came], camera)
-        with_pixels = camera if keeps else self._with_pixels(raw, runs, camera)
+        with_pixels = hot_pixels.silenced(camera if keeps else self._with_pixels(raw, runs, camera), hot)
         left = residual.residual_of(raw, predicted, with_pixels, without=missing)
-        lines = camera_lines.broken(left, raw[came], camera)
+        lines = camera_lines.broken(left, hot_pixels.mended(raw[came], hot), camera)
         left = camera_lines.without(left, lines)
         left, off = (left, levels.LevelErrors()) if card.task == "project" else levels.levelled(left)
         off = replace(off, pedestal=off.pedestal + off_by)
@@ -104,6 +106,7 @@ class Examiner:
             doubts=tuple(_in_restored(doubt, restored) for doubt in found.doubts),
             cautions=(
                 *camera_lines.cautions(lines),
+                *hot_pixels.cautions(hot),
                 *levels.cautions(off, range_counts),
                 *light.biases(found.sd, card.evidence),
                 *light.made_up_texture(found.texture_sd, found.n_lit, card.evidence),
@@ -118,7 +121,12 @@ class Examiner:
         was_against = bool(self._watch.against)
         missing = _missing(volume)
         raw, shown = (np.delete(image, missing, axis=0) if missing else image for image in (volume.pixels, predicted))
-        self._watch.look(raw, None if self._card.task == "project" else shown)
+        is_due = self._n_seen < LEARN_VOLUMES or self._n_seen % LEARN_VOLUMES == 0
+        if self._hot.shape != raw.shape[1:] or (is_due and self._card.task != "project"):
+            self._hot = hot_pixels.hot_in(raw[:0] if self._card.task == "project" else raw)
+        hot = self._hot
+        without = hot_pixels.blind(hot) if hot.any() else None
+        self._watch.look(hot_pixels.mended(raw, hot), None if self._card.task == "project" else shown, without)
         if bool(self._watch.against) != was_against:
             self._pattern = PatternEstimate()  # it was learnt on top of the other camera
         camera = self._watch.camera

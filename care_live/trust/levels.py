@@ -142,8 +142,9 @@ def _by_light(signal: Array, tone: list[tuple[float, float]]) -> Array:
 
 def _excess(weighted: Array, weight: Array, signal: Array) -> Array:
     """Return by which share of its light each plane is brighter than its neighbours; 0 where that can be noise."""
-    top = np.einsum("zyx,zyx->z", weighted, signal)
-    bottom = np.einsum("zyx,zyx,zyx->z", weight, signal, signal)
+    of_rows = np.einsum("zyx,zyx->zy", weighted, signal)
+    weight_of_rows = np.einsum("zyx,zyx,zyx->zy", weight, signal, signal)
+    top, bottom = of_rows.sum(axis=1), weight_of_rows.sum(axis=1)
     lit = bottom > _LIT * bottom.max(initial=1e-9)
     gains = np.where(lit, top / np.maximum(bottom, np.float32(1e-9)), np.float32(np.nan))
     padded = np.pad(gains, _AROUND, constant_values=np.nan)
@@ -153,5 +154,6 @@ def _excess(weighted: Array, weight: Array, signal: Array) -> Array:
     excess = np.where(lit, gains - usual, 0)
     is_between = np.isfinite(windows[:, :_AROUND]).all(axis=1) & np.isfinite(windows[:, _AROUND + 1 :]).all(axis=1)
     beyond = np.abs(excess) > np.where(is_between, _FLICKER, _FLICKER_AT_END)
-    sure = np.abs(excess) * np.sqrt(bottom) > _SURE
+    apart = np.square(of_rows - excess[:, np.newaxis] * weight_of_rows).sum(axis=1)  # rows are read with a noise, too
+    sure = np.abs(excess) * bottom > _SURE * np.sqrt(np.maximum(bottom, apart))
     return np.asarray(np.where(beyond & sure, excess, 0), np.float32)

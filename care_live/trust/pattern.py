@@ -23,6 +23,8 @@ _MOST_PLANES = 4096
 """From here on older planes are forgotten slowly: a sensor warms up."""
 _MOST_SDS = 3.0
 """Largest offset of a pixel, in standard deviations of the pattern: more is a structure."""
+_MEDIAN_OF_SD = 0.6745
+"""Median distance from the middle of a normal distribution, in standard deviations."""
 _N_RUNS, _OF_MEDIAN = 4, 1.2
 """Runs of planes of one volume, and the variance of their median, in variances of the mean of all."""
 _LEAST_WEIGHT = np.float32(1e-3)
@@ -117,7 +119,10 @@ def narrow(pattern: Array) -> Array:
     ----------
     pattern : (y, x) counts; NaN: a pixel too noisy to use
     """
-    return np.asarray(pattern - smooth(np.nan_to_num(pattern)[np.newaxis], _WIDE_PX)[0], np.float32)
+    usual = np.nan_to_num(pattern)
+    middle = float(np.median(usual))
+    most = _MOST_SDS * float(np.median(np.abs(usual - middle))) / _MEDIAN_OF_SD  # hot pixels are not wide
+    return np.asarray(pattern - smooth(usual.clip(middle - most, middle + most)[np.newaxis], _WIDE_PX)[0], np.float32)
 
 
 def without_wide(camera: CameraModel) -> CameraModel:

@@ -85,12 +85,19 @@ class SeenNoise(NamedTuple):
     """The pixels' own offsets are part of the noise."""
 
 
-def noise_points(raw: NDArray[Any], predicted: NDArray[Any], n_planes: int = MOST_PLANES) -> NoisePoints | None:
+def noise_points(
+    raw: NDArray[Any],
+    predicted: NDArray[Any],
+    *,
+    without: NDArray[np.bool_] | None = None,
+    n_planes: int = MOST_PLANES,
+) -> NoisePoints | None:
     """Return the noise at each brightness; None for tiny frames.
 
     Parameters
     ----------
     raw, predicted : (z, y, x) counts; the prediction says which blocks are alike, without their noise
+    without : (y, x) pixels that are broken; blocks with one say nothing
     n_planes : that are looked at, each with the next one
     """
     if min(raw.shape[1:]) < 3 * BLOCK_PX:
@@ -98,7 +105,7 @@ def noise_points(raw: NDArray[Any], predicted: NDArray[Any], n_planes: int = MOS
     ceiling = ceiling_of(raw)
     chosen = np.unique(np.linspace(0, max(len(raw) - 2, 0), n_planes).astype(int))
     planes = [slice(z, z + 2) for z in chosen]
-    blocks = np.concatenate([_blocks(raw[pair], predicted[pair], ceiling) for pair in planes], axis=1)
+    blocks = np.concatenate([_blocks(raw[pair], predicted[pair], ceiling, without) for pair in planes], axis=1)
     if blocks.shape[1] < N_GROUPS:
         return None
     groups = np.array_split(np.argsort(blocks[0], kind="stable"), N_GROUPS)
@@ -107,17 +114,21 @@ def noise_points(raw: NDArray[Any], predicted: NDArray[Any], n_planes: int = MOS
     return NoisePoints(level, in_raw, both, left, n_px, is_single=len(raw) < 2)
 
 
-def _blocks(raw: NDArray[Any], predicted: NDArray[Any], ceiling: int | None) -> Pixels:
+def _blocks(
+    raw: NDArray[Any], predicted: NDArray[Any], ceiling: int | None, without: NDArray[np.bool_] | None
+) -> Pixels:
     """Return for every block of a pair of planes, or a single one, (5, n): predicted and raw level, and the squares."""
     planes = [plane.astype(np.float32) for plane in raw]
     lefts = [plane - shown for plane, shown in zip(planes, predicted, strict=True)]
     in_raw, left = (_noise_of(images) for images in (planes, lefts))
     level, key = (np.asarray(np.mean(images, axis=0), np.float32)[1:-1, 1:-1] for images in (planes, predicted))
     blocks = np.stack([block_means(image) for image in (key, level, in_raw * in_raw, in_raw * left, left * left)])
-    if ceiling is None:
+    unusable = np.zeros(raw.shape[1:], bool) if without is None else without
+    if ceiling is not None:
+        unusable = unusable | (raw == ceiling).any(axis=0)
+    if not unusable.any():
         return blocks
-    saturated = (raw == ceiling).any(axis=0)[1:-1, 1:-1]
-    return blocks[:, block_means(saturated.astype(np.float32)) == 0]
+    return blocks[:, block_means(unusable[1:-1, 1:-1].astype(np.float32)) == 0]
 
 
 def _noise_of(planes: list[Pixels]) -> Pixels:
@@ -125,7 +136,7 @@ def _noise_of(planes: list[Pixels]) -> Pixels:
     return noise[0] if len(noise) == 1 else (noise[0] - noise[1]) * np.float32(math.sqrt(0.5))
 
 
-def kept_share(raw: NDArray[Any], predicted: NDArray[Any]) -> float:
+def kept_share(raw: NDArray[Any], predicted: NDArray[Any], without: NDArray[np.bool_] | None = None) -> float:
     """Return which share of the camera's noise a restoration has kept, in the darker half; 0 for tiny frames.
 
     Whatever is known of the camera: its pattern, and an estimate of its noise, are not in it.
@@ -133,8 +144,9 @@ def kept_share(raw: NDArray[Any], predicted: NDArray[Any]) -> float:
     Parameters
     ----------
     raw, predicted : (z, y, x) counts
+    without : (y, x) pixels that are broken
     """
-    seen = noise_points(raw, predicted, _FEW_PLANES)
+    seen = noise_points(raw, predicted, without=without, n_planes=_FEW_PLANES)
     if seen is None:
         return 0.0
     dark = np.argsort(seen.level)[: len(seen.level) // 2]

@@ -109,3 +109,11 @@ def test_offsets_of_pixels_that_the_camera_file_has_are_no_error_of_level() -> N
     assert levels.gross_error(raw, scene.truth, camera) == 0
     assert levels.gross_error(raw, scene.truth, measured_camera(scene, pattern=None)) == pytest.approx(60, abs=5)
     assert levels.gross_error(scene.raw, np.zeros_like(scene.truth), measured_camera(scene)) > 90
+
+
+def test_rows_that_are_read_with_a_noise_of_their_own_are_no_flicker() -> None:
+    expected, camera = bright(), measured_camera(worm(11), pattern=None)
+    rows = np.random.default_rng(8).normal(0, 4, (*expected.shape[:2], 1))
+    raw = np.rint(noise_of(expected) + rows).clip(0).astype(np.uint16)
+    _, off = levels.levelled(residual.residual_of(raw, expected, camera))
+    assert off.planes == (), off
