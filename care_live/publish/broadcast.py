@@ -19,6 +19,7 @@ from typing import Literal
 from care_live.errors import CareLiveError, ConfigError
 from care_live.images import Restored, RunStarted, Volume
 from care_live.maps import Head
+from care_live.publish import describe
 from care_live.publish.encoder import Encoded, Encoder, Parts, Run
 from care_live.publish.log import Entry
 from care_live.publish.message_writer import MessageWriter
@@ -218,7 +219,10 @@ class Broadcast:
             return
         count = self._next("slab")
         for channel in self.wanted("slab"):
-            self._put(channel, count, partial(self._encoder.slab, slab, channel.view), keep=MAX_SLABS)
+            self._put(channel, count, partial(self._encode_slab, slab, channel.view), keep=MAX_SLABS)
+
+    def _encode_slab(self, slab: Restored, view: View) -> Encoded:
+        return Encoded(*describe.slab_message(slab, view, **self._run.fields, published_us=self._run.clock.now_us()))
 
     def note(self, entry: Entry) -> None:
         """Broadcast a note behind the volumes that came before it."""

@@ -92,6 +92,31 @@ def _picture(
     )
 
 
+def slab_message(slab: Restored, view: View, **sent: Any) -> tuple[messages.Slab, list[Buffer]]:
+    """Return planes of a volume that is being restored as a message, and its arrays.
+
+    Parameters
+    ----------
+    sent : run, session, and the time of sending
+
+    Raises
+    ------
+    ProtocolError
+        They can't travel.
+    """
+    z_first = slab.z.start if slab.z is not None else 0
+    headers, buffers = pictures(slab, view)
+    message = messages.Slab(
+        **sent | {"model": model_header(slab.model)},
+        key=slab.key,
+        state="provisional",
+        arrays=tuple(msgspec.structs.replace(header, origin_px=(z_first, 0, 0)) for header in headers),
+        z_first=z_first,
+        n_planes=slab.n_planes,
+    )
+    return message, buffers
+
+
 def volume_fields(record: Restored | Volume, state: State) -> dict[str, Any]:
     """Return what a volume message says besides its arrays, its place in the log and the time of sending."""
     raw = record if isinstance(record, Volume) else record.volume

@@ -1,4 +1,4 @@
-"""Volumes and slabs as messages, encoded once for all who want the same view; safe from several threads."""
+"""Volumes as messages, encoded once for all who want the same view; safe from several threads."""
 
 from __future__ import annotations
 
@@ -94,28 +94,6 @@ class Encoder:
         if keep:
             self._keep(wanted, encoded)
         return encoded
-
-    def slab(self, slab: Restored, view: View) -> Encoded:
-        """Return a slab message.
-
-        Raises
-        ------
-        ProtocolError
-            It can't travel.
-        """
-        z_first = slab.z.start if slab.z is not None else 0
-        headers, buffers = describe.pictures(slab, view)
-        placed = tuple(msgspec.structs.replace(header, origin_px=(z_first, 0, 0)) for header in headers)
-        message = messages.Slab(
-            **self._run.fields | {"model": describe.model_header(slab.model)},
-            key=slab.key,
-            state="provisional",
-            arrays=placed,
-            published_us=self._run.clock.now_us(),
-            z_first=z_first,
-            n_planes=slab.n_planes,
-        )
-        return Encoded(message, buffers)
 
     def _encode(self, entry: Entry, record: Restored | Volume, view: View) -> Encoded:
         raw = record if isinstance(record, Volume) else record.volume

@@ -12,12 +12,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from care_live.images import VolumeKey
 from care_live.publish import describe
-from care_live.publish.delivery import of_volume
+from care_live.publish.delivery import of_planes, of_volume
 from care_live.reasons import Choice, streamed, whole
 from care_live.wire import arrays, cl1
+from care_live.wire import messages as wire
 from care_live.wire.messages import View
-from tests.make import messages, samples
+from tests.make import messages, records, samples
 
 
 @pytest.mark.parametrize("level", range(5))
@@ -135,3 +137,19 @@ def test_a_coarser_level_of_a_signed_map_keeps_what_is_farthest_from_0() -> None
     volume = np.zeros((1, 4, 4), np.float32)
     volume[0, 0, 0], volume[0, 1, 1], volume[0, 2, 3], volume[0, 3, 3] = 3, -5, 4, -2
     np.testing.assert_array_equal(describe.downsample("evidence", volume, 1), [[[-5, 0], [0, 4]]])
+
+
+def test_planes_come_back_from_their_message_with_their_place_and_their_own_network() -> None:
+    """Another network may have taken over since the run's first one, which is in what is sent with every message."""
+    planes = {"mean": np.random.default_rng(0).random((2, 6, 8), np.float32)}
+    slab = records.planes(VolumeKey(3, 1), planes, slice(4, 6), 32)
+    sent = {"run": "run", "session": "a" * 16, "model": wire.Model(name="first", sha256="0" * 64)}
+    message, buffers = describe.slab_message(slab, View(), **sent, published_us=7)
+    assert (message.run, message.session, message.published_us) == ("run", "a" * 16, 7)
+    assert [header.origin_px for header in message.arrays] == [(4, 0, 0)]
+    decoded, codes = cl1.decode([memoryview(part) for part in cl1.encode(message, buffers)])
+    assert isinstance(decoded, wire.Slab)
+    came = of_planes(decoded, codes).restored
+    assert came is not None
+    assert (came.key, came.z, came.n_planes, came.model) == (slab.key, slab.z, 32, slab.model)
+    np.testing.assert_array_equal(came.maps["mean"], planes["mean"])
