@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 AHEAD = 4
 """Tasks that each worker may be ahead of the oldest one that is not taken yet."""
@@ -70,31 +70,6 @@ class Submitter(Protocol[_Given_contra]):
 
     def submit(self, tasks: Sequence[Sequence[_Given_contra]], resources: Resources) -> Sequence[Any]:
         """Return the future of each task, of a `UnitsDone`; each takes up these resources."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unordered(Generic[Unit]):
-    """Of units of which none waits for another one.
-
-    Parameters
-    ----------
-    client : of Dask
-    work : what each unit is given to
-    """
-
-    client: Any
-    work: Callable[[Unit], Any]
-
-    def joins(self, one: Unit, following: Unit) -> bool:
-        """Let any units share a task."""
-        return True
-
-    def submit(self, tasks: Sequence[Sequence[Unit]], resources: Resources) -> Sequence[Any]:
-        """Return the future of each task."""
-        futures: Sequence[Any] = self.client.map(
-            do_units, [self.work] * len(tasks), list(tasks), pure=False, resources=resources
-        )
-        return futures
 
 
 def handed_out(

@@ -39,22 +39,14 @@ class Driven:
     stored : volumes of a useq sequence that an earlier session has: they are not exposed again
     """
 
-    def __init__(
-        self,
-        config: EngineConfig,
-        *,
-        run_id: str,
-        stored: Collection[VolumeKey] = frozenset(),
-        start_s: float = _START_S,
-    ) -> None:
+    def __init__(self, config: EngineConfig, *, run_id: str, stored: Collection[VolumeKey] = frozenset()) -> None:
         token = secrets.token_hex(16)
         self._remote = Remote(RemoteConfig(bind="tcp://127.0.0.1:0"), run_id=run_id, token=token)
         settings = config.model_dump(mode="json", exclude_unset=True) | {"kind": config.kind}
         job = {"address": self._remote.address, "token": token, "source": settings, "stored": sorted(stored)}
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._process = start_engine(job, self._log)
-        self._start_s = start_s
-        self._start_until = time.monotonic() + start_s
+        self._start_until = time.monotonic() + _START_S
         self._ended = False
 
     @property
@@ -107,7 +99,7 @@ class Driven:
         if self._remote.has_begun or time.monotonic() < self._start_until:
             return None
         self._process.kill()
-        return RunEnded("failed", f"the acquisition did not begin within {self._start_s:.0f} s: {self.last_words()}")
+        return RunEnded("failed", f"the acquisition did not begin within {_START_S:.0f} s: {self.last_words()}")
 
     def _exit(self) -> str:
         code = self._process.returncode

@@ -49,15 +49,12 @@ class Follower:
         There is no such folder.
     """
 
-    def __init__(
-        self, config: FolderConfig, *, run_id: str, clock: Callable[[], float] = time.monotonic, look_s: float = _LOOK_S
-    ) -> None:
+    def __init__(self, config: FolderConfig, *, run_id: str, clock: Callable[[], float] = time.monotonic) -> None:
         if not config.directory.is_dir():
             raise ConfigError(f"there is no folder {config.directory} to follow")
         self._config = config
         self._run_id = run_id
         self._clock = clock
-        self._look_s = look_s
         data = open_growing(config.directory)
         self._run = GrowingRun(data, run_id=run_id) if data else None
         self._old = set() if data else with_images(config.directory)
@@ -84,7 +81,7 @@ class Follower:
             left = deadline - self._clock()
             if left <= 0:
                 return None
-            self._stopped.wait(min(left, self._look_s))
+            self._stopped.wait(min(left, _LOOK_S))
         return None
 
     def stop(self) -> None:

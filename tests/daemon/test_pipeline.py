@@ -26,13 +26,13 @@ from tests.make.waiting import until
 
 pytestmark = pytest.mark.slow
 KEYS = [VolumeKey(t) for t in range(4)]
-WAIT_S = 120.0
+WAIT_S = 240.0
 Run = Callable[..., "Wired"]
 
 
 @pytest.fixture(scope="module")
 def restorer(network: Path) -> Iterator[WorkerGroup]:
-    group = WorkerGroup(settings(network))
+    group = WorkerGroup(settings(network, hang_s=60.0))
     group.start()
     yield group
     group.stop()
@@ -141,7 +141,7 @@ def test_raw_volumes_find_memory_where_others_wait_for_restoration(run: Run, tmp
 def test_a_channel_that_the_run_lacks_costs_its_restoration_and_no_photon(
     run: Run, network: Path, tmp_path: Path
 ) -> None:
-    asked = WorkerGroup(settings(network, channels=("Cy5",)))
+    asked = WorkerGroup(settings(network, hang_s=60.0, channels=("Cy5",)))
     asked.start()
     try:
         one = run(movie(*KEYS), plan(KEYS), by=asked)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from care_live.offline import handed_out as module
 from care_live.offline.cluster import connect
-from care_live.offline.handed_out import AHEAD, Unordered, handed_out, resources_of
+from care_live.offline.handed_out import AHEAD, Resources, do_units, handed_out, resources_of
 from tests.make.dask_cluster import Cluster
 
 pytestmark = pytest.mark.slow
@@ -27,6 +28,21 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             yield client
     finally:
         cluster.close()
+
+
+@dataclass(frozen=True)
+class Unordered:
+    """Hands out numbers of which none waits for another one."""
+
+    client: Any
+    work: Callable[[int], int]
+
+    def joins(self, one: int, following: int) -> bool:
+        return True
+
+    def submit(self, tasks: Sequence[Sequence[int]], resources: Resources) -> Sequence[Any]:
+        works = [self.work] * len(tasks)
+        return self.client.map(do_units, works, list(tasks), pure=False, resources=resources)
 
 
 def squared(number: int) -> int:
@@ -61,7 +77,7 @@ def test_units_that_take_long_go_alone(client: Any, monkeypatch: pytest.MonkeyPa
 
 
 def test_units_that_may_not_share_a_task_do_not(client: Any) -> None:
-    class Pairs(Unordered[int]):
+    class Pairs(Unordered):
         def joins(self, one: int, following: int) -> bool:
             return one // 2 == following // 2
 

@@ -16,7 +16,7 @@ from tests.make.processes import children
 from tests.make.waiting import until
 
 pytestmark = [pytest.mark.mm, pytest.mark.slow]
-WAIT_S = 120.0
+WAIT_S = 240.0
 NOWHERE = "tcp://127.0.0.1:9"
 
 

@@ -76,7 +76,7 @@ class Session:
 
 @pytest.fixture
 def config(network: Path) -> RestoreConfig:
-    return settings(network, normalise=FIXED, streaming="on")
+    return settings(network, normalise=FIXED, streaming="on", hang_s=60.0)
 
 
 @pytest.fixture
