@@ -27,9 +27,9 @@ _TONE = 0.1
 _KNOTS, _FEWEST_LIT = (0.02, 0.06, 0.2), 64
 """Of the light of the brightest squares: where the tone is measured; squares that show it."""
 _BRIGHTEST, _ENOUGH_SQUARES = 0.999, 2**16
-_GROSS = 3.0
+_GROSS = 1.0
 """Standard deviations of the noise in the dark by which a whole volume is off before it is brought near: residuals are
-clipped, and of one that is clipped everywhere nothing would be left."""
+clipped, and of one that is clipped everywhere nothing would be left; and the noise of pixels would seem the larger."""
 _FLICKER = 0.04
 """Share of the light by which planes may differ from their neighbours."""
 _FLICKER_AT_END = 0.2

@@ -201,3 +201,13 @@ def test_noise_that_is_kept_from_some_volume_on_is_said(n_good: int, *, has_file
         assert examiner.examine(restored_of(again(n), worm(11).truth)).colour == "green"
     trust = examiner.examine(restored_of(again(8), 0.5 * again(8) + 0.5 * worm(11).truth))
     assert trust.colour == "amber" and "keeps the camera's noise" in trust.reasons[0], trust
+
+
+@pytest.mark.parametrize("has_file", [False, True], ids=["no camera file", "camera file"])
+def test_a_level_that_is_off_is_no_kept_noise(*, has_file: bool) -> None:
+    """By twice the noise: what is left of each pixel is larger than its noise then, and is not taken for it."""
+    examiner = Examiner(CARD, measured_camera(worm(11)) if has_file else None)
+    for n in range(2):
+        trust = examiner.examine(restored_of(again(n), worm(11).truth - 8))
+        assert trust.colour == "amber" and trust.sd == pytest.approx((1, 1, 1), abs=0.25), trust
+        assert [reason[:18] for reason in trust.reasons] == ["dark places were c"], trust
