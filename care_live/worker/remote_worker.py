@@ -15,7 +15,6 @@ import platform
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
@@ -29,6 +28,7 @@ from care_live.wire.keys import ClientKeys
 from care_live.wire.sockets import Socket, Sockets
 from care_live.worker import remote_protocol as link
 from care_live.worker.remote_session import Outgoing, RemoteSession
+from care_live.worker.worker_folder import worker_folder
 
 logger = logging.getLogger(__name__)
 
@@ -143,18 +143,18 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that started this one
     invitation = msgspec.json.decode(sys.stdin.buffer.readline(), type=link.Invitation)
     client = ClientKeys(invitation.own, invitation.server_public)
-    with tempfile.TemporaryDirectory(prefix="care-live-worker-") as place, Sockets(client=client) as sockets:
+    with worker_folder() as place, Sockets(client=client) as sockets:
         watch = partial(_end_with_the_one_that_started_it, place)
         threading.Thread(target=watch, name="standard input", daemon=True).start()
         dealer = sockets.connect("dealer", invitation.address, hwm=link.N_QUEUED, max_message_bytes=link.MESSAGE_BYTES)
-        worker = RemoteWorker(sockets, dealer, Path(place))
+        worker = RemoteWorker(sockets, dealer, place)
         worker.serve()
     if worker.refused:
         logger.error("refused by the daemon at %s: %s", invitation.address, worker.refused)
     return REFUSED if worker.refused else 0
 
 
-def _end_with_the_one_that_started_it(place: str) -> None:
+def _end_with_the_one_that_started_it(place: Path) -> None:
     with contextlib.suppress(OSError):
         while os.read(0, 4096):  # sys.stdin has a lock: at its end the interpreter would wait for it, and abort
             pass
