@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from care_live.store.shards import QUARANTINE
 
 _MARK = "restoring.json"
 """Copied first, and removed last: which run is being copied there."""
+LOOK_S = 1.0
+"""Between two looks whether another command copies to the same address."""
 _NOT_COPIED = (LOCK_NAME, QUARANTINE)
 
 
@@ -41,6 +44,7 @@ def restore_to_address(job: RunJob, address: str, restorer: Restorer, *, step: S
     there = Destination.at(address)
     if (found := there.run()) is not None:
         outcome = _found(found, job, address, step)
+        there.remove_mark()  # a kill may have come between the last two steps
         shutil.rmtree(job.target, ignore_errors=True)  # a kill may have come just before it was removed
         return outcome
     there.refuse_foreign()
@@ -121,22 +125,41 @@ class Destination:
             The store does not take it.
         """
         files = {file.relative_to(run).as_posix(): file for file in _files_of(run)}
+        mark = _mark_of(run)
         with self._our_errors("write"):
-            there = self._begin(run)
+            there, looked_s = self._begin(mark), time.monotonic()
             for name, file in files.items():
+                if time.monotonic() - looked_s > LOOK_S:
+                    self._must_be_ours(mark)
+                    looked_s = time.monotonic()
                 if not _is_pixels(name) or there.get(name) != file.stat().st_size:  # metadata are copied every time
                     self._files.put_file(str(file), self._at(name))
             there = self._sizes()
             if missing := [name for name in files if name not in there]:
                 raise StoreError(f"{self.address} lacks {missing[0]} after it was copied: give the command again")
+            self._must_be_ours(mark)
             for name in filter(_is_pixels, there.keys() - files.keys()):  # of another run, whose copy was interrupted
                 self._files.rm_file(self._at(name))
             self._files.put_file(str(run / JOURNAL_NAME), self._at(JOURNAL_NAME))
-            self._files.rm_file(self._at(_MARK))
+            self.remove_mark()
 
-    def _begin(self, run: Path) -> dict[str, int]:
+    def remove_mark(self) -> None:
+        """Remove what says that a copy is on its way: all is there."""
+        with self._our_errors("write"):
+            if self._files.exists(self._at(_MARK)):
+                self._files.rm_file(self._at(_MARK))
+
+    def _must_be_ours(self, mark: bytes) -> None:
+        """Refuse to go on where another command has begun to copy to the same address; the last one goes on."""
+        try:
+            found: bytes = self._files.cat_file(self._at(_MARK))
+        except FileNotFoundError:
+            found = b""
+        if found != mark:
+            raise StoreError(f"another command copies to {self.address}, too: let it end, then look what is there")
+
+    def _begin(self, mark: bytes) -> dict[str, int]:
         """Mark what is being copied; return what an earlier copy of the same run has brought, with sizes in bytes."""
-        mark = msgspec.json.encode({"run_crc32c": crc32c((run / JOURNAL_NAME).read_bytes().partition(b"\n")[0])})
         there = self._sizes()
         if _MARK in there and self._files.cat_file(self._at(_MARK)) == mark:
             return there
@@ -161,6 +184,10 @@ class Destination:
         except Exception as error:
             detail = str(error) or type(error).__name__
             raise StoreError(f"cannot {what} {self.address}: {detail}; the same command goes on") from error
+
+
+def _mark_of(run: Path) -> bytes:
+    return msgspec.json.encode({"run_crc32c": crc32c((run / JOURNAL_NAME).read_bytes().partition(b"\n")[0])})
 
 
 def _is_pixels(name: str) -> bool:

@@ -16,7 +16,7 @@ import zarr
 
 import care_live
 from care_live.errors import ConfigError, StoreError
-from care_live.offline import estimate, plan_archive
+from care_live.offline import address_output, estimate, plan_archive
 from care_live.recorded import open_recording
 from care_live.store import verify
 from tests.make.networks import noisy, save_network
@@ -94,6 +94,38 @@ def test_a_dry_run_counts_what_is_at_the_address(plate: Path, model: Path) -> No
     assert estimate(plan, network).n_before == 0
     care_live.restore(plate, "memory://bucket/out", model=model, **SETTINGS)
     assert estimate(plan, network).n_before == 4
+
+
+def test_of_two_commands_with_one_address_the_first_one_stops_with_the_reason(
+    plate: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They work in two folders, with two networks, so that no lock keeps them apart."""
+    memory, others = type(fsspec.filesystem("memory")), [tmp_path / "other"]
+    put = memory.put_file
+    another = save_network(tmp_path / "another.onnx", filters=2, seed=9)
+
+    def meanwhile(self: object, source: str, *args: object, **kwargs: object) -> None:
+        if "/c/" in source and others:
+            others.pop().mkdir()
+            monkeypatch.chdir(tmp_path / "other")
+            care_live.restore(plate, "memory://bucket/out", model=another, **SETTINGS)
+            monkeypatch.chdir(tmp_path)
+        put(self, source, *args, **kwargs)
+
+    monkeypatch.setattr(memory, "put_file", meanwhile)
+    monkeypatch.setattr(address_output, "LOOK_S", 0.0)
+    output = Path(".memory-bucket-out.restoring").absolute()
+    with pytest.raises(StoreError, match="another command copies to memory://bucket/out, too"):
+        care_live.restore(plate, "memory://bucket/out", model=model, **SETTINGS)
+    assert output.exists(), "what was restored here stays"
+
+
+def test_a_mark_that_a_kill_left_behind_goes(plate: Path, model: Path) -> None:
+    care_live.restore(plate, "memory://bucket/out", model=model, **SETTINGS)
+    store = fsspec.filesystem("memory")
+    store.pipe_file("/bucket/out/restoring.json", b"{}")
+    assert care_live.restore(plate, "memory://bucket/out", model=model, **SETTINGS).n_before == 4
+    assert not store.exists("/bucket/out/restoring.json")
 
 
 @pytest.mark.parametrize("n_copied", [0, 5])
