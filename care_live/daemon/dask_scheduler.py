@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-
-import msgspec
 
 from care_live.imports import need
+from care_live.wire.scheduler_address import address_of, must_answer
 
 ANSWER_S = 4.0
 """Longest wait for an answer."""
@@ -68,18 +64,7 @@ def _other_versions(client: Any, package: str) -> Iterator[str]:
 def client_of(scheduler: str) -> Iterator[Any]:
     """Give a client of a scheduler, by its address or by the file that it wrote."""
     distributed = need("distributed", extra="cluster")
-    address = scheduler if "://" in scheduler else _address_in(Path(scheduler))
-    with socket.create_connection(place_of(address), timeout=ANSWER_S):  # Dask itself would try for long, and loudly
-        pass
+    address = address_of(scheduler)
+    must_answer(address, ANSWER_S)
     with distributed.Client(address, timeout=ANSWER_S, set_as_default=False) as client:
         yield client
-
-
-def _address_in(file: Path) -> str:
-    return str(msgspec.json.decode(file.read_bytes(), type=dict[str, Any])["address"])
-
-
-def place_of(address: str) -> tuple[str, int]:
-    """Return host and port of an address."""
-    place = urlsplit(address)
-    return place.hostname or "", place.port or 0

@@ -12,12 +12,13 @@ from functools import partial
 from typing import Any
 
 from care_live.config import RestoreConfig
-from care_live.daemon.dask_scheduler import ANSWER_S, client_of, place_of
+from care_live.daemon.dask_scheduler import ANSWER_S, client_of
 from care_live.daemon.dask_tasks import PlacedTasks
 from care_live.daemon.worker_states import ABSENT
 from care_live.errors import RestoreError, StageError, WorkersAwayError
 from care_live.imports import need
 from care_live.wire.address import at_host, is_wildcard
+from care_live.wire.scheduler_address import place_of
 from care_live.worker.inference_link import OpenInference
 from care_live.worker.remote_port import RemotePort
 from care_live.worker.remote_task import work_for

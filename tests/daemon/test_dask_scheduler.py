@@ -10,22 +10,8 @@ from pathlib import Path
 import pytest
 
 from care_live.daemon import dask_scheduler
-from care_live.daemon.dask_scheduler import client_of, look, place_of, version_here
+from care_live.daemon.dask_scheduler import client_of, look, version_here
 from tests.make.dask_cluster import Cluster, wait_for
-
-
-@pytest.mark.parametrize(
-    ("address", "place"),
-    [
-        ("tcp://10.0.0.7:8786", ("10.0.0.7", 8786)),
-        ("tls://head.cluster:1", ("head.cluster", 1)),
-        ("tcp://[fe80::1]:9000", ("fe80::1", 9000)),
-        ("tcp://head", ("head", 0)),
-        ("nonsense", ("", 0)),
-    ],
-)
-def test_the_place_of_an_address(address: str, place: tuple[str, int]) -> None:
-    assert place_of(address) == place
 
 
 def test_a_port_where_nothing_listens_is_refused_at_once() -> None:
