@@ -108,7 +108,8 @@ def restorer_of(network: Networks, workers: Workers = 0) -> Iterator[Restorer]:
     if not workers:
         yield LocalRestorer(network)
         return
-    from care_live.offline.cluster import ClusterRestorer, connect
+    from care_live.offline.cluster import ClusterRestorer
+    from care_live.offline.dask_client import connect
 
     with connect(workers) as client:
         yield ClusterRestorer(network, client, own_workers=workers if isinstance(workers, int) else 0)

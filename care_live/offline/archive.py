@@ -24,7 +24,7 @@ from care_live.offline.opened_network import as_table
 from care_live.offline.progress import ProgressBar
 from care_live.offline.run_output import DataSetOutcome, LocalRestorer, Restorer, RunJob, Step, restore_to_run
 from care_live.offline.tiff_output import SUFFIXES, restore_to_tiff
-from care_live.recorded import open_recording
+from care_live.recorded import Recording, open_recording
 from care_live.store import RunLock
 from care_live.store.disk import space_of
 from care_live.store.fsync import free_bytes, make_folder, replace_file
@@ -148,7 +148,7 @@ def _job(entry: PlannedDataSet, plan: ArchivePlan, network: Networks, chosen: Co
     """Open a data set for as long as it is restored."""
     if not plan.is_one:
         make_folder(entry.target.parent)
-    with contextlib.closing(open_recording(entry.data_set.path, axes=plan.axes, any_numbers=True)) as recording:
+    with contextlib.closing(_opened(entry, plan)) as recording:
         tiff = entry.target.suffix.lower() in SUFFIXES
         yield RunJob(
             recording=recording,
@@ -161,6 +161,20 @@ def _job(entry: PlannedDataSet, plan: ArchivePlan, network: Networks, chosen: Co
             computed_with=chosen,
             pyramid=plan.pyramid and not tiff,
         )
+
+
+def _opened(entry: PlannedDataSet, plan: ArchivePlan) -> Recording:
+    """Open a data set that could be opened when the plan was made.
+
+    Raises
+    ------
+    SourceError
+        It cannot be opened any more.
+    """
+    try:
+        return open_recording(entry.data_set.path, axes=plan.axes, any_numbers=True)
+    except ConfigError as error:
+        raise SourceError(f"{error}; it was there when the command began") from error
 
 
 @contextlib.contextmanager

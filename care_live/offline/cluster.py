@@ -9,23 +9,24 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import socket
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
-import msgspec
-
-from care_live.errors import CareLiveError, ConfigError, StageError
+from care_live.errors import CareLiveError, StageError
 from care_live.images import VolumeKey
 from care_live.imports import need
 from care_live.maps import Head, folder_of
-from care_live.offline.cluster_worker import AskedNetwork, WorkerResult, WorkerTask, choose_for_all, restore_time_points
+from care_live.offline.cluster_worker import (
+    AskedNetwork,
+    WorkerResult,
+    WorkerTask,
+    checksum_of,
+    choose_for_all,
+    restore_time_points,
+)
 from care_live.offline.computed_with import ComputedWith
-from care_live.offline.handed_out import Resources, TaskOutcome, handed_out, resources_of
+from care_live.offline.handed_out import Resources, TaskOutcome, handed_out, resources_of, workers_of
 from care_live.offline.judged_results import references_of
 from care_live.offline.run_output import RunSession, Step
 from care_live.offline.settings import is_numbers, what_shapes_the_result
@@ -37,47 +38,6 @@ from care_live.store.shared_writer import ImageExtent, SharedRunWriter, open_sha
 
 if TYPE_CHECKING:  # they are opened elsewhere
     from care_live.offline.named_networks import Networks
-
-CONNECT_S = 60
-ANSWER_S = 20
-"""So long a scheduler that was there may be away."""
-_LOOK_S = 0.1
-_QUIET = {
-    "distributed.worker.profile.enabled": False,
-    "distributed.admin.tick.interval": "1s",
-    "distributed.admin.system-monitor.interval": "2s",
-}
-"""What Dask notes of itself 100 times a second takes 2 % of a core in each process; units that last a second need none
-of it."""
-
-
-@contextlib.contextmanager
-def connect(workers: int | str | Path) -> Iterator[Any]:
-    """Give a client of Dask: of own workers on this machine, or of a scheduler that runs.
-
-    Parameters
-    ----------
-    workers : number of processes to start here, a scheduler's address such as ``tcp://head:8786``, or the JSON file
-        that ``dask scheduler --scheduler-file`` writes
-
-    Raises
-    ------
-    ConfigError
-        The extra is not installed, or no scheduler or no worker answers.
-    """
-    distributed = need("distributed", extra="cluster")
-    with contextlib.ExitStack() as opened:
-        try:
-            address = opened.enter_context(_here(distributed, workers)) if isinstance(workers, int) else _there(workers)
-            client = opened.enter_context(distributed.Client(address, timeout=ANSWER_S))
-            client.wait_for_workers(1, timeout=CONNECT_S)
-        except (OSError, TimeoutError, ValueError, KeyError) as error:
-            raise ConfigError(f"no Dask worker answers at {workers}: {error}") from error
-        except TypeError as error:  # so Dask says that its configuration names no certificates
-            raise ConfigError(
-                f"no secure connection to {workers}: {error}; set distributed.comm.tls in Dask's own configuration"
-            ) from error
-        yield client
 
 
 class ClusterRestorer:
@@ -97,7 +57,8 @@ class ClusterRestorer:
             n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             self._config = self._config.model_copy(update={"threads": max(1, n_cores // own_workers)})
         camera = what_shapes_the_result(self._config)["camera"]
-        self._asked = AskedNetwork(network.path.resolve(), network.identity.sha256, self._config, camera)
+        cards, sha256 = checksum_of(network.cards), network.identity.sha256
+        self._asked = AskedNetwork(network.path.resolve(), sha256, self._config, camera, cards)
 
     def restore(self, session: RunSession, left: Sequence[TimePoint], step: Step) -> None:
         """Restore and store these time points.
@@ -108,7 +69,8 @@ class ClusterRestorer:
             The scheduler is gone.
         """
         try:
-            chosen = session.computed_with or self.choose(session.job.dtype)
+            chosen = self._chosen(session)
+            session.go_on_with(chosen.versions)
             order = _ReferenceOrder(self._client, session)
             writer = open_shared_run(session.job.started(chosen), session.claim)
             tasks = self._tasks(session, writer, left, chosen)
@@ -131,8 +93,16 @@ class ClusterRestorer:
 
     def choose(self, dtype: str) -> ComputedWith:
         """Let one worker choose for all, since another provider gives other last bits."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        task = self._client.submit(choose_for_all, self._asked, dtype, pure=False, resources=resources_of(workers))
+        return self._ask(dtype, None)
+
+    def _chosen(self, session: RunSession) -> ComputedWith:
+        """Return what computes a run, with the versions on a worker."""
+        before = session.computed_with
+        return before if before is not None and before.versions else self._ask(session.job.dtype, before)
+
+    def _ask(self, dtype: str, before: ComputedWith | None) -> ComputedWith:
+        resources = resources_of(workers_of(self._client))
+        task = self._client.submit(choose_for_all, self._asked, dtype, before, pure=False, resources=resources)
         chosen: ComputedWith = task.result()
         return chosen
 
@@ -141,7 +111,7 @@ class ClusterRestorer:
     ) -> Iterator[WorkerTask]:
         """Yield what workers are to do; the images of a position are made before its first task."""
         job, stored, p_made = session.job, frozenset(writer.raw_keys()), -1
-        began = RunBegan.of(job.started(chosen), care_live="", at_us=0)
+        began, run = RunBegan.of(job.started(chosen), care_live="", at_us=0), writer.shared
         for time_point in left:
             if time_point.p != p_made:
                 writer.make_images(_extents(session, self._network, time_point.p))
@@ -151,7 +121,7 @@ class ClusterRestorer:
                 computed_with=chosen,
                 source=job.source if isinstance(job.source, str) else job.source.resolve(),
                 axes=job.provenance["settings"]["axes"],
-                run=job.target.resolve(),
+                run=run,
                 run_id=job.run_id,
                 time_point=time_point,
                 folder=folder_of_position(began, time_point.p),
@@ -245,41 +215,13 @@ def _take(session: RunSession, writer: SharedRunWriter, time_point: TimePoint, r
     if result.error:
         session.outcome.failed[time_point] = result.error
         return
+    session.outcome.remarks += [line for line in result.remarks if line not in session.outcome.remarks]
     for network in result.networks:
         writer.describe_network(network)
     for written in result.written:
         writer.adopt(written)
     flags = {flag for written in result.written for flag in getattr(written.record, "flags", ())}
     session.done(flags)
-
-
-@contextlib.contextmanager
-def _here(distributed: Any, workers: int) -> Iterator[str]:
-    with need("dask.config", extra="cluster").set(_QUIET):
-        cluster = distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=50
-        )
-        with cluster:
-            yield cluster.scheduler_address
-
-
-def _there(workers: str | Path) -> str:
-    """Return the address of a scheduler that answers; one that is being started is waited for."""
-    deadline = time.monotonic() + CONNECT_S
-    while True:
-        try:
-            address = str(workers) if "://" in str(workers) else _address_in(Path(workers))
-            place = urlsplit(address)
-            with socket.create_connection((place.hostname, place.port), timeout=CONNECT_S):
-                return address
-        except (OSError, ValueError, KeyError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_LOOK_S)
-
-
-def _address_in(file: Path) -> str:
-    return str(msgspec.json.decode(file.read_bytes(), type=dict[str, Any])["address"])
 
 
 def _extents(session: RunSession, network: Networks, p: int) -> dict[tuple[Product, int], ImageExtent]:

@@ -7,17 +7,21 @@ pass through it.
 from __future__ import annotations
 
 import contextlib
+import platform
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from care_live import __version__
+from care_live.checksum import crc32c
 from care_live.config import RestoreConfig
 from care_live.errors import ConfigError, ModelError, RestoreError, SourceError, VolumeMemoryError
 from care_live.freed_memory import keep_freed_memory
 from care_live.images import NetworkInUse, VolumeKey
+from care_live.model.card import ModelCard
 from care_live.offline.channel_engines import networks_of
-from care_live.offline.computed_with import ComputedWith
+from care_live.offline.computed_with import VERSIONS, ComputedWith, other_versions, versions
 from care_live.offline.handed_out import UnitsDone, do_units
 from care_live.offline.judged_results import Results, judged
 from care_live.offline.named_networks import NamedNetworks, Networks
@@ -27,7 +31,7 @@ from care_live.offline.run_output import restored_of
 from care_live.offline.settings import what_shapes_the_result
 from care_live.offline.time_points import TimePoint, TimePoints
 from care_live.recorded import Recording, open_recording
-from care_live.store.shared_writer import WrittenVolume, write_raw, write_restored
+from care_live.store.shared_writer import SharedRun, WrittenVolume, write_raw, write_restored
 from care_live.trust.references import KnownError, PositionChannel, References
 
 
@@ -40,6 +44,10 @@ class AskedNetwork:
     config: RestoreConfig
     camera: str | None
     """Checksum of the camera file; None: the config names no file."""
+    cards: str
+    """Checksum of the networks' cards: that of a foreign network lies in a file of its own."""
+    care_live: str = __version__
+    """Of the command."""
 
     def opened(self) -> Networks:
         """Return the network, open.
@@ -49,16 +57,26 @@ class AskedNetwork:
         ModelError
             The network on this machine is another one, or must not run.
         ConfigError
-            The camera file on this machine is another one.
+            The camera file on this machine, or care_live, is another one.
         """
-        if what_shapes_the_result(self.config)["camera"] != self.camera:
+        here = f"on worker {platform.node()}"
+        if self.care_live != __version__:
             raise ConfigError(
-                f"the camera file {self.config.camera} on this worker is not the one that the command began with"
+                f"care_live is {__version__} {here}, {self.care_live} where the command runs: install the same"
             )
+        if what_shapes_the_result(self.config)["camera"] != self.camera:
+            raise ConfigError(f"the camera file {self.config.camera} {here} is not the one that the command began with")
         opened = NamedNetworks(self.config) if self.config.channel else OpenedNetwork(self.model, self.config)
         if opened.identity.sha256 != self.sha256:
-            raise ModelError(f"{self.model} on this worker is another network than the one that was asked for")
+            raise ModelError(f"{self.model} {here} is another network than the one that was asked for")
+        if checksum_of(opened.cards) != self.cards:
+            raise ModelError(f"the card of {self.model} {here} is another one than that of the command")
         return opened
+
+
+def checksum_of(cards: Sequence[ModelCard]) -> str:
+    """Return what names the cards of networks on another machine, too."""
+    return f"{crc32c(''.join(card.model_dump_json() for card in cards).encode()):08x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +87,7 @@ class WorkerTask:
     computed_with: ComputedWith
     source: Path | str
     axes: str | None
-    run: Path
+    run: SharedRun
     run_id: str
     time_point: TimePoint
     folder: str
@@ -92,6 +110,8 @@ class WorkerResult:
     """Why nothing was restored; another time point may be."""
     known: Mapping[PositionChannel, KnownError] = field(default_factory=dict)
     """What references have shown so far, this time point's own included."""
+    remarks: tuple[str, ...] = ()
+    """What may make this worker's volumes differ from those of others."""
 
 
 def restore_time_points(tasks: Sequence[WorkerTask], before: UnitsDone | None = None) -> UnitsDone:
@@ -106,7 +126,7 @@ def restore_time_points(tasks: Sequence[WorkerTask], before: UnitsDone | None = 
     ModelError, ConfigError
         See `AskedNetwork.opened`.
     StoreError
-        The disk is full or gone.
+        The disk is full or gone, or another result has taken the place of this one.
     """
     with _LOCK:
         return do_units(lambda task: _worker.restore(task, _known(task, before)), tasks)
@@ -119,8 +139,12 @@ def _known(task: WorkerTask, before: UnitsDone | None) -> Mapping[PositionChanne
     return shown.known
 
 
-def choose_for_all(asked: AskedNetwork, dtype: str) -> ComputedWith:
+def choose_for_all(asked: AskedNetwork, dtype: str, before: ComputedWith | None = None) -> ComputedWith:
     """Return what runs the network here; all workers then run it so, since another provider gives other last bits.
+
+    Parameters
+    ----------
+    before : what was chosen when the result was begun; this adds the versions here
 
     Raises
     ------
@@ -128,7 +152,8 @@ def choose_for_all(asked: AskedNetwork, dtype: str) -> ComputedWith:
         See `AskedNetwork.opened`.
     """
     with _LOCK:
-        return _worker.network(asked).computed_with(dtype)
+        network = _worker.network(asked)
+        return network.computed_with(dtype) if before is None else replace(before, versions=versions())
 
 
 class _Worker:
@@ -160,7 +185,8 @@ class _Worker:
             return WorkerResult((), networks, str(error), known)
         history.restored(task.time_point)
         try:
-            return WorkerResult(tuple(_written(task, results)), networks, known=references.known)
+            written, remarks = tuple(_written(task, results)), _remarks(task.computed_with)
+            return WorkerResult(written, networks, known=references.known, remarks=remarks)
         except VolumeMemoryError as error:
             return WorkerResult((), networks, str(error), references.known)
 
@@ -176,7 +202,7 @@ class _Worker:
         if self._source != (task.source, task.axes, task.run_id):
             self._open.close()
             self._source = None
-            recording = open_recording(task.source, axes=task.axes, any_numbers=True)
+            recording = _opened(task)
             self._open.callback(recording.close)
             time_points = TimePoints(recording, run_id=task.run_id)
             if self._network is not None:
@@ -185,6 +211,25 @@ class _Worker:
             self._data_set = recording, time_points, RangeHistory(time_points)
             self._source = (task.source, task.axes, task.run_id)
         return self._data_set
+
+
+def _opened(task: WorkerTask) -> Recording:
+    """Open a data set that the command could open.
+
+    Raises
+    ------
+    SourceError
+        It can't be opened here, or not any more.
+    """
+    try:
+        return open_recording(task.source, axes=task.axes, any_numbers=True)
+    except (SourceError, ConfigError) as error:
+        raise SourceError(f"{error} (on worker {platform.node()})") from error
+
+
+def _remarks(chosen: ComputedWith) -> tuple[str, ...]:
+    lines = other_versions({VERSIONS: chosen.versions})
+    return tuple(f"worker {platform.node()}: {line}" for line in lines)
 
 
 def _written(task: WorkerTask, results: Results) -> Iterator[WrittenVolume]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import math
 import time
 from collections import deque
@@ -17,11 +18,15 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+logger = logging.getLogger(__name__)
+
 AHEAD = 4
 """Tasks that each worker may be ahead of the oldest one that is not taken yet."""
 TASK_S = 1.0
 """Units that are shorter share a task up to this."""
 MOST_TOGETHER = 64
+ABSENT_S = 10.0
+"""So long a task may take before it is looked whether any worker is left; then again."""
 _COUNT_S = 1.0
 """Between two looks at how many workers there are."""
 
@@ -57,8 +62,13 @@ class TaskOutcome:
 
     def result(self) -> UnitsDone:
         """Return what it brings, or raise what it raised; wait for it where it is still on its way."""
-        if self.done is None:
-            self.done = self.future.result()
+        while self.done is None:
+            try:
+                self.done = self.future.result(timeout=ABSENT_S)
+            except TimeoutError:
+                if self.future.status == "error":  # perhaps this very one
+                    self.done = self.future.result()
+                _say_if_absent(self.future.client)
         return self.done
 
 
@@ -89,7 +99,7 @@ def handed_out(
     try:
         while True:
             if time.monotonic() - looked_s > _COUNT_S:  # each look asks the scheduler
-                workers = list(client.scheduler_info(n_workers=-1)["workers"].values())
+                workers = workers_of(client)
                 looked_s = time.monotonic()
             n_free = AHEAD * max(1, len(workers)) - len(waiting)
             if due := list(itertools.islice(tasks, max(0, n_free))):
@@ -140,10 +150,29 @@ def _oldest(
     futures = [future for _, future in itertools.islice(waiting, n_done)]
     brought: list[UnitsDone | None] = [None]  # the oldest alone, whose result says what has become of it
     with contextlib.suppress(Exception):  # results that were lost with their worker are made again, and that may fail
-        brought = client.gather(futures)
+        brought = client.sync(lambda: client.gather(futures, asynchronous=True), callback_timeout=ABSENT_S)
     for done in brought:
         task, future = waiting.popleft()
         yield task, TaskOutcome(future, done)
+
+
+def workers_of(client: Any) -> list[Mapping[str, Any]]:
+    """Return what the scheduler says of each worker; where it does not answer, say so and ask again."""
+    while True:
+        try:
+            state = client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=ABSENT_S)
+            return list(state["workers"].values())
+        except TimeoutError:
+            if client.status != "running":
+                raise
+            logger.warning("the Dask scheduler %s does not answer: work waits until it does", client.scheduler.address)
+
+
+def _say_if_absent(client: Any) -> None:
+    if client.status == "running" and not workers_of(client):
+        logger.warning(
+            "no worker is left at the Dask scheduler %s: work waits until one comes", client.scheduler.address
+        )
 
 
 def resources_of(workers: Iterable[Mapping[str, Any]]) -> Resources:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from care_live import __version__
 from care_live.checksum import crc32c
 from care_live.config import RestoreConfig
 from care_live.errors import ConfigError
 from care_live.images import LIMITS
+from care_live.offline.computed_with import VERSIONS, versions
 from care_live.offline.settings import what_shapes_the_result
 
 KEY = "restored_with"
 """Where it is written: in a run's summary of its source, and so in its journal; in the description of a TIFF."""
-_VERSIONS = "versions"
-_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "openvino")
 _ENDS_BYTES = 1 << 20
 
 
@@ -37,25 +33,9 @@ def of(network: Mapping[str, Any], config: RestoreConfig, *, axes: str | None, k
     }
 
 
-def versions() -> dict[str, str]:
-    """Return what computed: may differ between two sessions, and is noted."""
-    packages = {name: _version(name) for name in ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "zarr")}
-    return {"care_live": __version__, "python": platform.python_version()} | {k: v for k, v in packages.items() if v}
-
-
-def other_versions(record: Mapping[str, Any]) -> list[str]:
-    """Return a line for each runtime that is not the one with which a result was begun: last bits may differ."""
-    before, now = record.get(_VERSIONS) or {}, versions()
-    return [
-        f"begun {_with(name, before)}, goes on {_with(name, now)}: the last bits of volumes may differ"
-        for name in _RUNTIMES
-        if before and before.get(name) != now.get(name)
-    ]
-
-
 def described(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Return all that a file of results should contain about how it was made."""
-    return {**provenance, "versions": versions(), "limits": LIMITS}
+    return {**provenance, VERSIONS: versions(), "limits": LIMITS}
 
 
 def refuse_other(found: Mapping[str, Any] | None, wanted: Mapping[str, Any], target: Path | str) -> None:
@@ -98,16 +78,5 @@ def _networks(found: object) -> str:
     return ", ".join(f"{_networks(found[channel])} for {channel}" for channel in sorted(found))
 
 
-def _with(package: str, packages: Mapping[str, str]) -> str:
-    return f"with {package} {packages[package]}" if package in packages else f"without {package}"
-
-
 def _short(value: object) -> str:
     return msgspec.json.encode(value).decode()[:60]
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""

@@ -15,7 +15,7 @@ from care_live.errors import ConfigError, RestoreError, SourceError, VolumeMemor
 from care_live.images import Flag, NotRestored, RunEnded, RunStarted, VolumeKey
 from care_live.offline import provenance
 from care_live.offline.channel_engines import ChannelEngines, inputs, most_past, networks_of, with_past
-from care_live.offline.computed_with import ComputedWith
+from care_live.offline.computed_with import VERSIONS, ComputedWith, other_versions, versions
 from care_live.offline.judged_results import Results, judged, references_of
 from care_live.offline.range_history import RangeHistory
 from care_live.offline.time_points import TimePoint, TimePoints
@@ -94,7 +94,7 @@ class RunJob:
         made: dict[str, Any] = {
             provenance.KEY: self.provenance,
             "source_crc32c": self.source_crc32c,
-            "versions": provenance.versions(),
+            VERSIONS: versions(),
         }
         levels = {PYRAMID: True} if self.pyramid else {}
         if contents.conversion:
@@ -119,8 +119,6 @@ def restore_to_run(job: RunJob, restorer: Restorer, *, step: Step) -> DataSetOut
         outcome = DataSetOutcome(remarks=[one for one in (job.recording.contents.conversion,) if one])
         left = _left(job, time_points, claim, outcome=outcome, step=step)
         if left or not _has_ended(claim):
-            if claim.ledger.began is not None:
-                outcome.remarks += provenance.other_versions(claim.ledger.began.summary)
             restorer.restore(RunSession(job, claim, time_points, outcome), left, step)
     return outcome
 
@@ -187,6 +185,11 @@ class RunSession:
         began = self.claim.ledger.began
         return ComputedWith.found_in(None if began is None else began.summary) or self.job.computed_with
 
+    def go_on_with(self, versions: Mapping[str, str]) -> None:
+        """Remark what is not as it was when the result was begun."""
+        if (began := self.claim.ledger.began) is not None:
+            self.outcome.remarks += other_versions(began.summary, versions)
+
     def done(self, flags: Iterable[Flag]) -> None:
         """Count a time point that is restored and stored, with the flags of its volumes."""
         self.outcome.n_restored += 1
@@ -230,6 +233,7 @@ class LocalRestorer:
         return self._network.computed_with(dtype)
 
     def restore(self, session: RunSession, left: Sequence[TimePoint], step: Step) -> None:
+        session.go_on_with(versions())
         names = session.job.recording.contents.plan.channels
         engine = self._network.engine(session.job.dtype, session.computed_with, channels=names)
         engine.memories = {}

@@ -35,6 +35,15 @@ def encode(record: bytes) -> bytes:
     return _HEAD % crc32c(record) + record + b"}\n"
 
 
+def checksum_in(line: bytes) -> str:
+    """Return the checksum in a line, or in its beginning.
+
+    >>> checksum_in(encode(b'{"a":1}'))
+    'cff7d56a'
+    """
+    return line[len(b'{"crc32c":"') :][:8].decode("ascii", "replace")
+
+
 def decode(line: bytes) -> bytes | None:
     """Return the record of one line, or None when the line is damaged; ``decode(encode(r)) == r``."""
     record = line[_HEAD_BYTES:-2]

@@ -49,7 +49,7 @@ class RunLock:
         os.close(self._descriptor)
 
 
-WHAT_TO_DO = "stop that one, or use another run_id"
+WHAT_TO_DO = "stop that one, or use another name (run_id)"
 
 
 def _holder(path: Path) -> str:

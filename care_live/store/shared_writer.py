@@ -6,6 +6,7 @@ one array. A process that dies leaves shards that no line of the journal acknowl
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,13 @@ from care_live.config import StoreConfig
 from care_live.errors import StoreError
 from care_live.images import Restored, RunStarted, Volume
 from care_live.pyramid import combine_of
+from care_live.recorded.journal_lines import JOURNAL_NAME, checksum_in
 from care_live.recorded.run_records import PRODUCTS, Product, RawStored, RestoredStored, StoredArray
 from care_live.store import ome
 from care_live.store.claim import Claim
 from care_live.store.collection import products_of
 from care_live.store.disk import look, too_little
+from care_live.store.fsync import translated
 from care_live.store.rounding import keep_mantissa_bits
 from care_live.store.writer import RunWriter
 from care_live.store.zarr_arrays import import_zarr
@@ -26,6 +29,41 @@ from care_live.store.zarr_images import ImageGroup
 
 EXACT_BITS = 23
 """All mantissa bits of float32: offline there is time, and people compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRun:
+    """A run as those know it that write its shards."""
+
+    path: Path
+    beginning: str
+    """Checksum of the journal's first line: another one means that another run has taken this one's place."""
+
+    def must_be_there(self) -> None:
+        """Refuse to write into what is another run by now, or has too little space.
+
+        What was asked for may be done long after the one that asked is gone: a worker does not stop in between.
+
+        Raises
+        ------
+        StoreError
+            The run was replaced or removed, or the disk is full.
+        """
+        if beginning_of(self.path) != self.beginning:
+            raise StoreError(f"volume not stored: another result has taken the place of {self.path} since it began")
+        _refuse_full(self.path)
+
+
+def beginning_of(run: Path) -> str:
+    """Return what tells a run from any other at its place: its journal's first line names the moment it began.
+
+    Raises
+    ------
+    StoreError
+        There is no run.
+    """
+    with translated(f"cannot read the journal of {run}", run), (run / JOURNAL_NAME).open("rb") as journal:
+        return checksum_in(journal.read(64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +75,8 @@ class WrittenVolume:
     """Contrast of each of its images."""
     voxel_sizes_um: Mapping[Product, tuple[float, float, float]]
     """(z, y, x) of each of its images."""
+    half_written: tuple[Path, ...] = ()
+    """Files that a process left that was ended while it wrote this volume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +94,11 @@ class ImageExtent:
 
 class SharedRunWriter(RunWriter):
     """Acknowledges what other processes have written; made by `open_shared_run`."""
+
+    @property
+    def shared(self) -> SharedRun:
+        """The run, for those that write its shards."""
+        return SharedRun(self.path.resolve(), beginning_of(self.path))
 
     def make_images(self, extents: Mapping[tuple[Product, int], ImageExtent]) -> None:
         """Make each image, by product and stage position, as large as it will be.
@@ -91,6 +136,9 @@ class SharedRunWriter(RunWriter):
         for product, window in written.windows.items():
             self._collection.describe(product, record.key, window, written.voxel_sizes_um[product])
         self._note(record)
+        for left in written.half_written:
+            with contextlib.suppress(OSError):  # a process that was only held up may have it open, or end it now
+                left.unlink()
 
 
 def open_shared_run(started: RunStarted, claim: Claim) -> SharedRunWriter:
@@ -110,7 +158,7 @@ def open_shared_run(started: RunStarted, claim: Claim) -> SharedRunWriter:
         raise
 
 
-def write_raw(run: Path, folder: str, volume: Volume) -> WrittenVolume:
+def write_raw(run: SharedRun, folder: str, volume: Volume) -> WrittenVolume:
     """Put a raw volume on the disk, in the image that its run's writer has made.
 
     Parameters
@@ -120,33 +168,38 @@ def write_raw(run: Path, folder: str, volume: Volume) -> WrittenVolume:
     Raises
     ------
     StoreError
-        The disk is full, gone or broken.
+        The disk is full, gone or broken, or another run is there by now.
     """
-    _refuse_full(run)
-    array = ImageGroup(run / "raw" / folder, writable=True).write(volume.key.t, volume.key.c, volume.pixels)
+    run.must_be_there()
+    group, key = ImageGroup(run.path / "raw" / folder, writable=True), volume.key
+    left = group.half_written(key.t, key.c, len(volume.pixels))
+    array = group.write(key.t, key.c, volume.pixels)
     windows = {"raw": ome.window("raw", volume.pixels)}
-    return WrittenVolume(RawStored.of(volume, array), windows, {"raw": volume.voxel_size_um})
+    return WrittenVolume(RawStored.of(volume, array), windows, {"raw": volume.voxel_size_um}, tuple(left))
 
 
-def write_restored(run: Path, folder: str, restored: Restored) -> WrittenVolume:
+def write_restored(run: SharedRun, folder: str, restored: Restored) -> WrittenVolume:
     """Put all maps of a restored volume on the disk, in the images that its run's writer has made.
 
     Raises
     ------
     StoreError
-        The disk is full, gone or broken.
+        The disk is full, gone or broken, or another run is there by now.
     """
-    _refuse_full(run)
     arrays: dict[Product, StoredArray] = {}
     windows: dict[Product, ome.Window] = {}
-    maps = products_of(restored)
+    left: list[Path] = []
+    maps, key = products_of(restored), restored.key
     for product, (pixels, _) in maps.items():
+        run.must_be_there()
         kept = keep_mantissa_bits(pixels, EXACT_BITS)
-        group = ImageGroup(run / product / folder, writable=True)
-        arrays[product] = group.write(restored.key.t, restored.key.c, kept, combine=combine_of(product))
+        group = ImageGroup(run.path / product / folder, writable=True)
+        left += group.half_written(key.t, key.c, len(kept))
+        arrays[product] = group.write(key.t, key.c, kept, combine=combine_of(product))
         windows[product] = ome.window(product, kept)
     record = RestoredStored.of(restored, arrays, mantissa_bits=EXACT_BITS)
-    return WrittenVolume(record, windows, {product: one.voxel_size_um for product, one in maps.items()})
+    sizes = {product: one.voxel_size_um for product, one in maps.items()}
+    return WrittenVolume(record, windows, sizes, tuple(left))
 
 
 def _refuse_full(run: Path) -> None:

@@ -17,7 +17,7 @@ from care_live.checksum import crc32c
 from care_live.errors import StoreError, VolumeMemoryError
 from care_live.pyramid import Combine, halved
 from care_live.recorded.run_records import StoredArray
-from care_live.store.fsync import in_one_step, replace_file, sync_up_to, translated, with_retries
+from care_live.store.fsync import PARTIAL_SUFFIX, in_one_step, replace_file, sync_up_to, translated, with_retries
 from care_live.store.ome import chunk_shape, shard_shape
 from care_live.store.raw_codec import BLOSC, IN_METADATA, CodecPicker, RawCodec
 from care_live.store.shard_file import ShardLayout, refuse_wild_chunks, write_shard
@@ -213,6 +213,11 @@ class ImageGroup:
         """Return the shard files of a volume: one, unless it is deeper than the first volume was."""
         n_shards = math.ceil(depth / self._shard_px[0])
         return [self._folder / "c" / str(t) / str(c) / str(number) / "0" / "0" for number in range(n_shards)]
+
+    def half_written(self, t: int, c: int, depth: int) -> list[Path]:
+        """Return what was left of a volume by processes that were ended while they wrote it; of coarser levels, too."""
+        left = [path for file in self.files(t, c, depth) for path in file.parent.glob(f"*{PARTIAL_SUFFIX}")]
+        return left + ([] if self._coarser is None else self._coarser.half_written(t, c, depth))
 
     def remove(self, t: int, c: int, depth: int) -> None:
         """Delete the shards of a restored volume that is not, or no longer, committed; of coarser levels, too.

@@ -18,7 +18,7 @@ import yaozarrs
 
 import care_live
 from care_live.errors import ConfigError, StoreError
-from care_live.offline import archive
+from care_live.offline import archive, plan_archive, restore_archive
 from care_live.recorded import open_recording
 from care_live.store import verify
 from care_live.store.fsync import free_bytes
@@ -64,11 +64,22 @@ def test_interrupted_anywhere_it_goes_on_to_the_same_bytes(
     assert (again.n_restored, again.n_before) == (0, 7)
 
 
+def test_a_data_set_that_goes_after_the_plan_was_made_is_listed_and_stops_no_other(
+    copied: Path, model: Path, tmp_path: Path
+) -> None:
+    plan = plan_archive([copied], tmp_path / "out", axes=None, keep_raw=True, as_tiff=False)
+    (copied / "a/one.ome.tif").unlink()
+    report = restore_archive(plan, care_live.open_network(model, provider="cpu", threads=1), progress=False)
+    (problem,) = report.problems
+    assert "one.ome.tif" in problem and "was there when the command began" in problem
+    assert report.n_restored == N_TIMES["a/two"] + N_TIMES["three"]
+
+
 def test_another_version_of_the_runtime_is_remarked(
     data: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupt_after(1, monkeypatch, data / "three.ome.tif", tmp_path / "out", model=model, **SETTINGS)
-    monkeypatch.setattr("care_live.offline.provenance.versions", lambda: {"onnxruntime": "99.0"})
+    monkeypatch.setattr("care_live.offline.run_output.versions", lambda: {"onnxruntime": "99.0"})
     report = care_live.restore(data / "three.ome.tif", tmp_path / "out", model=model, **SETTINGS)
     assert any("goes on with onnxruntime 99.0" in line for line in report.remarks)
     assert report.problems == []

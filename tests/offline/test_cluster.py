@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -16,7 +15,7 @@ import pytest
 import tifffile
 
 import care_live
-from care_live.errors import ConfigError, ModelError, StageError
+from care_live.errors import ModelError, StageError
 from care_live.images import VolumeKey
 from care_live.offline import plan_archive, restore_archive, restorer_of
 from care_live.store import RunReader, verify
@@ -199,22 +198,12 @@ def test_another_network_at_the_same_place_is_refused(
         restore_archive(plan, network, restorer=restorer, progress=False)
 
 
-def test_no_cluster_is_one_line(data: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("distributed", reason="Dask's distributed is not installed: pip install 'care-live[cluster]'")
-    (tmp_path / "scheduler.json").write_text(json.dumps({"address": "tcp://127.0.0.1:1"}))
-    monkeypatch.setattr("care_live.offline.cluster.CONNECT_S", 0.2)
-    (tmp_path / "damaged.json").write_text("{")
-    for workers in ("tcp://127.0.0.1:1", *(tmp_path / f"{name}.json" for name in ("scheduler", "damaged", "none"))):
-        with pytest.raises(ConfigError, match="no Dask worker answers"):
-            care_live.restore(data, tmp_path / "out", model=model, workers=workers, **SETTINGS)
-
-
 @pytest.mark.slow
 def test_a_lost_scheduler_ends_the_command_in_one_line(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("distributed", reason="Dask's distributed is not installed: pip install 'care-live[cluster]'")
-    monkeypatch.setattr("care_live.offline.cluster.ANSWER_S", 3)
+    monkeypatch.setattr("care_live.offline.dask_client.ANSWER_S", 3)
     errors: list[BaseException] = []
     long = np.stack([noisy((3, 16, 18), seed=t) for t in range(20)] * 10)  # not done when the scheduler goes
     tifffile.imwrite(tmp_path / "long.ome.tif", long, ome=True, metadata={"axes": "TZYX"})
@@ -235,3 +224,4 @@ def test_a_lost_scheduler_ends_the_command_in_one_line(
     client.join(WAIT_S)
     assert not client.is_alive()
     assert "scheduler is gone" in str(errors[0])
+    assert "Traceback" not in capfd.readouterr().err, "Dask says pages about it"

@@ -10,6 +10,7 @@ import pytest
 
 import care_live
 from care_live.errors import ConfigError
+from care_live.offline import computed_with
 from tests.offline.results import SETTINGS, files, interrupt_after
 
 
@@ -69,3 +70,11 @@ def test_a_provider_that_is_not_there_any_more_is_said(
     monkeypatch.setattr("care_live.restore.select.opener", absent)
     with pytest.raises(ConfigError, match=r"begun with provider .* are not installed.* Go on on the machine"):
         care_live.restore(data / "three.ome.tif", tmp_path / "out", **settings)
+
+
+def test_another_runtime_is_no_reason_to_stop_but_is_said() -> None:
+    record = {"versions": computed_with.versions()}
+    assert computed_with.other_versions(record) == []
+    record["versions"] = {**record["versions"], "onnxruntime": "0.1"}
+    (line,) = computed_with.other_versions(record)
+    assert line.startswith("begun with onnxruntime 0.1, goes on with onnxruntime ")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from care_live.offline import handed_out as module
-from care_live.offline.cluster import connect
+from care_live.offline.dask_client import connect
 from care_live.offline.handed_out import AHEAD, Resources, do_units, handed_out, resources_of
-from tests.make.dask_cluster import Cluster
+from tests.make.dask_cluster import WAIT_S, Cluster, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -95,6 +97,24 @@ def test_an_error_comes_where_its_unit_would_have_come(client: Any) -> None:
         for _, outcome in handed_out(client, Unordered(client, partial(fails_at, at=30)), iter(range(60))):
             done += outcome.result().results
     assert done == list(range(len(done))) and len(done) <= 30
+
+
+def test_that_no_worker_is_left_is_said_and_one_that_comes_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "ABSENT_S", 1.0)
+    cluster = Cluster(tmp_path, n_workers=1)
+    try:
+        with connect(cluster.file) as client, ThreadPoolExecutor(1) as pool:
+            given = handed_out(client, Unordered(client, squared), iter(range(20)))
+            assert next(given)[1].result().results == (0,)
+            cluster.workers[0].kill()
+            rest = pool.submit(lambda: [result for _, outcome in given for result in outcome.result().results])
+            wait_for(lambda: "no worker is left at the Dask scheduler" in caplog.text or rest.done())
+            cluster.workers.append(cluster.add_worker(1))
+            assert rest.result(WAIT_S) == [number * number for number in range(1, 20)]
+    finally:
+        cluster.close()
 
 
 def test_no_more_is_handed_out_than_workers_may_be_ahead(client: Any) -> None:

@@ -59,14 +59,6 @@ def test_a_file_of_someone_else_is_left_alone() -> None:
         provenance.refuse_other(None, made(), "a.tif")
 
 
-def test_another_runtime_is_no_reason_to_stop_but_is_said() -> None:
-    record = made()
-    assert provenance.other_versions(record) == []
-    record["versions"] = {**record["versions"], "onnxruntime": "0.1"}
-    (line,) = provenance.other_versions(record)
-    assert line.startswith("begun with onnxruntime 0.1, goes on with onnxruntime ")
-
-
 def test_a_file_is_known_by_its_size_and_both_its_ends(tmp_path: Path) -> None:
     file = tmp_path / "a.bin"
     file.write_bytes(content := bytes(3 << 20))

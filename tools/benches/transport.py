@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from benches._pairs import say
 from benches._spent import cpu_s
-from care_live.offline.cluster import connect
+from care_live.offline.dask_client import connect
 from care_live.wire import keys
 from care_live.wire.relay import Budget
 from care_live.wire.sockets import Sockets, new_pair
