@@ -26,7 +26,7 @@ from care_live.offline.cluster_worker import (
     restore_time_points,
 )
 from care_live.offline.computed_with import ComputedWith
-from care_live.offline.handed_out import Resources, TaskOutcome, handed_out, resources_of, workers_of
+from care_live.offline.handed_out import Resources, TaskOutcome, handed_out, resources_of, result_of, workers_of
 from care_live.offline.judged_results import references_of
 from care_live.offline.run_output import RunSession, Step
 from care_live.offline.settings import is_numbers, what_shapes_the_result
@@ -66,9 +66,9 @@ class ClusterRestorer:
         Raises
         ------
         StageError
-            The scheduler is gone.
+            The scheduler is gone, or its workers die.
         """
-        try:
+        with _our_errors(self._client):
             chosen = self._chosen(session)
             session.go_on_with(chosen.versions)
             order = _ReferenceOrder(self._client, session)
@@ -79,21 +79,19 @@ class ClusterRestorer:
                     for task, result in zip(together, order.results(together, outcome), strict=True):
                         _take(session, writer, task.time_point, result)
                         step()
-        except CareLiveError:
-            raise
-        except Exception as error:
-            if self._client.status == "running":
-                raise
-            raise StageError(
-                f"the Dask scheduler is gone ({type(error).__name__}); what is stored stays: start a scheduler, and "
-                "give the same command again"
-            ) from error
         writer.remove_unused_images()
         session.end(writer)
 
     def choose(self, dtype: str) -> ComputedWith:
-        """Let one worker choose for all, since another provider gives other last bits."""
-        return self._ask(dtype, None)
+        """Let one worker choose for all, since another provider gives other last bits.
+
+        Raises
+        ------
+        StageError
+            The scheduler is gone, or its workers die.
+        """
+        with _our_errors(self._client):
+            return self._ask(dtype, None)
 
     def _chosen(self, session: RunSession) -> ComputedWith:
         """Return what computes a run, with the versions on a worker."""
@@ -103,7 +101,7 @@ class ClusterRestorer:
     def _ask(self, dtype: str, before: ComputedWith | None) -> ComputedWith:
         resources = resources_of(workers_of(self._client))
         task = self._client.submit(choose_for_all, self._asked, dtype, before, pure=False, resources=resources)
-        chosen: ComputedWith = task.result()
+        chosen: ComputedWith = result_of(task)
         return chosen
 
     def _tasks(
@@ -209,6 +207,26 @@ class _ReferenceOrder:
             (future,) = self._submitted([[task]], [before])
             results += self.results([task], TaskOutcome(future), is_last_try=True)
         return results
+
+
+@contextlib.contextmanager
+def _our_errors(client: Any) -> Iterator[None]:
+    """Turn what Dask raises of a scheduler that is gone, or of workers that die, into a StageError."""
+    killed = need("distributed.scheduler", extra="cluster").KilledWorker
+    closed = need("distributed.comm", extra="cluster").CommClosedError  # the client itself may notice it later
+    try:
+        yield
+    except CareLiveError:
+        raise
+    except killed as error:  # those that die of a time point are counted where it is taken
+        raise StageError(f"workers died while they opened the network: {error}") from error
+    except Exception as error:
+        if client.status == "running" and not isinstance(error, closed):
+            raise
+        raise StageError(
+            f"the Dask scheduler is gone ({type(error).__name__}); what is stored stays: start a scheduler, and give "
+            "the same command again"
+        ) from error
 
 
 def _take(session: RunSession, writer: SharedRunWriter, time_point: TimePoint, result: WorkerResult) -> None:

@@ -62,13 +62,8 @@ class TaskOutcome:
 
     def result(self) -> UnitsDone:
         """Return what it brings, or raise what it raised; wait for it where it is still on its way."""
-        while self.done is None:
-            try:
-                self.done = self.future.result(timeout=ABSENT_S)
-            except TimeoutError:
-                if self.future.status == "error":  # perhaps this very one
-                    self.done = self.future.result()
-                _say_if_absent(self.future.client)
+        if self.done is None:
+            self.done = result_of(self.future)
         return self.done
 
 
@@ -156,23 +151,57 @@ def _oldest(
         yield task, TaskOutcome(future, done)
 
 
-def workers_of(client: Any) -> list[Mapping[str, Any]]:
-    """Return what the scheduler says of each worker; where it does not answer, say so and ask again."""
+def result_of(future: Any) -> Any:
+    """Return what a task of Dask brings, or raise what it raised; where no worker is left, say so and wait."""
+    absent = False
     while True:
         try:
-            state = client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=ABSENT_S)
-            return list(state["workers"].values())
+            result = future.result(timeout=ABSENT_S)
         except TimeoutError:
-            if client.status != "running":
-                raise
-            logger.warning("the Dask scheduler %s does not answer: work waits until it does", client.scheduler.address)
+            if future.status == "error":  # perhaps this very one
+                return future.result()
+            absent = _look_for_workers(future.client, absent=absent)
+        else:
+            if absent:
+                _say_that_workers_are_back(future.client)
+            return result
 
 
-def _say_if_absent(client: Any) -> None:
-    if client.status == "running" and not workers_of(client):
+def _look_for_workers(client: Any, *, absent: bool) -> bool:
+    """Return whether there is no worker; say it where that has changed."""
+    if client.status != "running":
+        return absent
+    are_there = bool(workers_of(client))
+    if are_there and absent:
+        _say_that_workers_are_back(client)
+    elif not (are_there or absent):
         logger.warning(
             "no worker is left at the Dask scheduler %s: work waits until one comes", client.scheduler.address
         )
+    return not are_there
+
+
+def _say_that_workers_are_back(client: Any) -> None:
+    logger.warning("the Dask scheduler %s has a worker again: work goes on", client.scheduler.address)
+
+
+def workers_of(client: Any) -> list[Mapping[str, Any]]:
+    """Return what the scheduler says of each worker; where it does not answer, say so and ask again."""
+    silent = False
+    while True:
+        try:
+            state = client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=ABSENT_S)
+        except TimeoutError:
+            if client.status != "running":
+                raise
+            if not silent:
+                address = client.scheduler.address
+                logger.warning("the Dask scheduler %s does not answer: work waits until it does", address)
+            silent = True
+        else:
+            if silent:
+                logger.warning("the Dask scheduler %s answers again: work goes on", client.scheduler.address)
+            return list(state["workers"].values())
 
 
 def resources_of(workers: Iterable[Mapping[str, Any]]) -> Resources:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +197,32 @@ def test_another_network_at_the_same_place_is_refused(
     plan = plan_archive([data / "0.ome.tif"], tmp_path / "out", axes=None, keep_raw=True, as_tiff=False)
     with restorer_of(network, cluster.file) as restorer, pytest.raises(ModelError, match="another network"):
         restore_archive(plan, network, restorer=restorer, progress=False)
+
+
+@pytest.mark.slow
+def test_the_choice_of_a_provider_waits_for_a_worker_and_for_no_scheduler_that_is_gone(
+    data: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The last worker dies behind the connection, before anything is restored; then the scheduler does."""
+    pytest.importorskip("distributed", reason="Dask's distributed is not installed: pip install 'care-live[cluster]'")
+    monkeypatch.setattr("care_live.offline.handed_out.ABSENT_S", 0.5)
+    monkeypatch.setattr("care_live.offline.dask_client.ANSWER_S", 3)
+    network = care_live.open_network(model, provider="cpu", threads=1)
+    plan = plan_archive([data], tmp_path / "out", axes=None, keep_raw=True, as_tiff=False)
+    cluster = Cluster(tmp_path, n_workers=1)
+    try:
+        with restorer_of(network, cluster.file) as restorer, ThreadPoolExecutor(1) as pool:
+            cluster.workers[0].kill()
+            restored = pool.submit(restore_archive, plan, network, restorer=restorer, progress=False)
+            wait_for(lambda: "no worker is left at the Dask scheduler" in caplog.text or restored.done())
+            cluster.workers.append(cluster.add_worker(1))
+            assert restored.result(WAIT_S).n_restored == 2 * N_TIMES
+            cluster.close()
+            again = plan_archive([data], tmp_path / "again", axes=None, keep_raw=True, as_tiff=False)
+            with pytest.raises(StageError, match="the Dask scheduler is gone"):
+                restore_archive(again, network, restorer=restorer, progress=False)
+    finally:
+        cluster.close()
 
 
 @pytest.mark.slow

@@ -99,10 +99,10 @@ def test_an_error_comes_where_its_unit_would_have_come(client: Any) -> None:
     assert done == list(range(len(done))) and len(done) <= 30
 
 
-def test_that_no_worker_is_left_is_said_and_one_that_comes_goes_on(
+def test_that_no_worker_is_left_is_said_once_and_one_that_comes_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "ABSENT_S", 1.0)
+    monkeypatch.setattr(module, "ABSENT_S", 0.5)
     cluster = Cluster(tmp_path, n_workers=1)
     try:
         with connect(cluster.file) as client, ThreadPoolExecutor(1) as pool:
@@ -111,8 +111,11 @@ def test_that_no_worker_is_left_is_said_and_one_that_comes_goes_on(
             cluster.workers[0].kill()
             rest = pool.submit(lambda: [result for _, outcome in given for result in outcome.result().results])
             wait_for(lambda: "no worker is left at the Dask scheduler" in caplog.text or rest.done())
+            time.sleep(4 * module.ABSENT_S)
             cluster.workers.append(cluster.add_worker(1))
             assert rest.result(WAIT_S) == [number * number for number in range(1, 20)]
+            assert caplog.text.count("no worker is left") == 1
+            assert caplog.text.count("has a worker again: work goes on") == 1
     finally:
         cluster.close()
 
