@@ -23,11 +23,10 @@ from care_live.model.card import ModelCard
 from care_live.offline.channel_engines import networks_of
 from care_live.offline.computed_with import VERSIONS, ComputedWith, other_versions, versions
 from care_live.offline.handed_out import UnitsDone, do_units
-from care_live.offline.judged_results import Results, judged
+from care_live.offline.judged_results import Results, judged, restored_of
 from care_live.offline.named_networks import NamedNetworks, Networks
 from care_live.offline.opened_network import OpenedNetwork
 from care_live.offline.range_history import RangeHistory
-from care_live.offline.run_output import restored_of
 from care_live.offline.settings import what_shapes_the_result
 from care_live.offline.time_points import TimePoint, TimePoints
 from care_live.recorded import Recording, open_recording

@@ -1,4 +1,4 @@
-"""Results of a time point with what its run says of them, as live: the reference planes, and the channels' names."""
+"""Results of a time point, and what its run says of them, as live: the reference planes, and the channels' names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from care_live.errors import SourceError
 from care_live.images import Plan, Restored, Volume
-from care_live.offline.channel_engines import ChannelEngines, card_of
+from care_live.offline.channel_engines import ChannelEngines, card_of, inputs, most_past, with_past
 from care_live.restore.engine import Engine
 from care_live.store import Ledger
 from care_live.trust.references import References
@@ -33,6 +33,23 @@ def references_of(plan: Plan, ledger: Ledger) -> References:
     references = References(plan)
     references.go_on(ledger.newest_measured(), ())  # their light is in the recording
     return references
+
+
+def restored_of(time_points: TimePoints, time_point: TimePoint, engine: Engine | ChannelEngines) -> Results:
+    """Return what was read of a time point, in groups as the network takes them, and what it made of each.
+
+    Each time point is judged by what it shows of the camera itself: with what earlier ones have shown, evidence and
+    trust would depend on where work was interrupted, and on which worker had restored what.
+
+    Raises
+    ------
+    SourceError, RestoreError
+        A plane cannot be read; the network cannot restore it.
+    """
+    engine.forget_camera()
+    earlier = time_points.before(time_point, most_past(engine))
+    groups = inputs(time_points.read(time_point), engine)
+    return [(group, engine.restore(with_past(group, engine, earlier))) for group in groups]
 
 
 def judged(

@@ -10,22 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from care_live.config import StoreConfig
 from care_live.errors import ConfigError, RestoreError, SourceError, VolumeMemoryError
 from care_live.images import Flag, NotRestored, RunEnded, RunStarted, VolumeKey
 from care_live.offline import provenance
-from care_live.offline.channel_engines import ChannelEngines, inputs, most_past, networks_of, with_past
+from care_live.offline.channel_engines import ChannelEngines, networks_of
 from care_live.offline.computed_with import VERSIONS, ComputedWith, other_versions, versions
-from care_live.offline.judged_results import Results, judged, references_of
+from care_live.offline.judged_results import Results, judged, references_of, restored_of
 from care_live.offline.range_history import RangeHistory
 from care_live.offline.time_points import TimePoint, TimePoints
 from care_live.recorded import Recording
 from care_live.restore.channel_choice import ChannelChoice
 from care_live.restore.engine import Engine
-from care_live.store import Claim, RunWriter, open_run
+from care_live.store import Claim, RunWriter
 from care_live.store.collection import PYRAMID
 from care_live.store.shards import QUARANTINE
-from care_live.store.shared_writer import EXACT_BITS
+from care_live.store.shared_writer import open_shared_run
 
 if TYPE_CHECKING:  # they are opened elsewhere
     from care_live.offline.named_networks import Networks
@@ -83,12 +82,12 @@ class RunJob:
         """Return whether a time point of these volumes is restored, and what passes through is stored."""
         return all(key in made_from if self.channels.takes(key) else key in raw or not self.keep_raw for key in keys)
 
-    def started(self, chosen: ComputedWith) -> RunStarted:
+    def started(self, chosen: ComputedWith | None) -> RunStarted:
         """Return how the run begins.
 
         Parameters
         ----------
-        chosen : what computes it
+        chosen : what computes it; None: not known, since a version that did not note it has begun it
         """
         contents = self.recording.contents
         made: dict[str, Any] = {
@@ -96,10 +95,11 @@ class RunJob:
             "source_crc32c": self.source_crc32c,
             VERSIONS: versions(),
         }
+        noted = {} if chosen is None else chosen.noted()
         levels = {PYRAMID: True} if self.pyramid else {}
         if contents.conversion:
             made |= {"pixels": contents.conversion}
-        return RunStarted(self.run_id, contents.plan, {**contents.summary, **made, **levels, **chosen.noted()})
+        return RunStarted(self.run_id, contents.plan, {**contents.summary, **made, **levels, **noted})
 
 
 def restore_to_run(job: RunJob, restorer: Restorer, *, step: Step) -> DataSetOutcome:
@@ -118,8 +118,11 @@ def restore_to_run(job: RunJob, restorer: Restorer, *, step: Step) -> DataSetOut
         time_points = TimePoints(job.recording, run_id=job.run_id)
         outcome = DataSetOutcome(remarks=[one for one in (job.recording.contents.conversion,) if one])
         left = _left(job, time_points, claim, outcome=outcome, step=step)
-        if left or not _has_ended(claim):
-            restorer.restore(RunSession(job, claim, time_points, outcome), left, step)
+        session = RunSession(job, claim, time_points, outcome)
+        if left:
+            restorer.restore(session, left, step)
+        elif not _has_ended(claim):
+            _end(session)
     return outcome
 
 
@@ -173,6 +176,13 @@ def _has_ended(claim: Claim) -> bool:
     return claim.ledger.began is None or (ended is not None and not ended.restoring)
 
 
+def _end(session: RunSession) -> None:
+    """End a run that lacks nothing else: nothing is computed for that, on this machine or another one."""
+    writer = open_shared_run(session.job.started(session.computed_with), session.claim)
+    writer.remove_unused_images()
+    session.end(writer)
+
+
 class RunSession:
     """One run while the time points that it lacks are restored."""
 
@@ -215,12 +225,7 @@ class Restorer(Protocol):
         """Return what computes pixels of a type here: where a person leaves that open, it is measured."""
 
     def restore(self, session: RunSession, left: Sequence[TimePoint], step: Step) -> None:
-        """Restore and store these time points, and end the run; those that fail are noted in the session's outcome.
-
-        Parameters
-        ----------
-        left : empty where only the end is missing
-        """
+        """Restore and store these time points, and end the run; those that fail are noted in the session's outcome."""
 
 
 class LocalRestorer:
@@ -257,33 +262,13 @@ class LocalRestorer:
                 except VolumeMemoryError as error:
                     session.outcome.failed[time_point] = str(error)
             step()
-        if not left:
-            writer = _open(session, self._network, engine)
         if writer is not None:
             session.end(writer)
 
 
-def restored_of(time_points: TimePoints, time_point: TimePoint, engine: Engine | ChannelEngines) -> Results:
-    """Return what was read of a time point, in groups as the network takes them, and what it made of each.
-
-    Each time point is judged by what it shows of the camera itself: with what earlier ones have shown, evidence and
-    trust would depend on where work was interrupted, and on which worker had restored what.
-
-    Raises
-    ------
-    SourceError, RestoreError
-        A plane cannot be read; the network cannot restore it.
-    """
-    engine.forget_camera()
-    earlier = time_points.before(time_point, most_past(engine))
-    groups = inputs(time_points.read(time_point), engine)
-    return [(group, engine.restore(with_past(group, engine, earlier))) for group in groups]
-
-
 def _open(session: RunSession, networks: Networks, engine: Engine | ChannelEngines) -> RunWriter:
     chosen = session.computed_with or networks.computed_with(session.job.dtype)
-    config = StoreConfig(directory=session.job.target.parent, restored_mantissa_bits=EXACT_BITS, codec="zstd")
-    writer = open_run(config, session.job.started(chosen), claim=session.claim)
+    writer = open_shared_run(session.job.started(chosen), session.claim)
     for network in networks_of(engine):
         writer.describe_network(network)
     return writer

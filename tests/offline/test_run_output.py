@@ -47,14 +47,17 @@ def test_without_raw_volumes_only_what_was_restored_is_stored(data: Path, model:
 
 
 def test_a_kill_behind_the_last_time_point_leaves_only_the_end_to_be_written(
-    data: Path, model: Path, tmp_path: Path
+    data: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """No network computes anything then: neither its provider nor its version matters."""
     output = tmp_path / "out"
     care_live.restore(data / "three.ome.tif", output, model=model, **SETTINGS)
     whole = files(output)
     cut_off_the_end(output)
+    monkeypatch.setattr("care_live.offline.run_output.versions", lambda: {"onnxruntime": "99.0"})
+    monkeypatch.setattr("care_live.restore.engine.precision_of", lambda _: "bf16")
     again = care_live.restore(data / "three.ome.tif", output, model=model, **SETTINGS)
-    assert (again.n_restored, again.n_before, again.problems) == (0, 2, [])
+    assert (again.n_restored, again.n_before, again.problems, again.remarks) == (0, 2, [], [])
     ended = RunReader(output).ended
     assert ended is not None
     assert not ended.restoring
