@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-
-PREFIX = "care-live-worker-"
 
 
 @contextlib.contextmanager
@@ -36,52 +36,72 @@ def worker_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def prefix_here() -> str:
+    """Return how the names of this machine's folders begin.
+
+    A temporary folder may lie on a disk of several machines, and locks may count on each of them alone.
+    """
+    return f"care-live-on-{re.sub('[^0-9A-Za-z.-]', '_', platform.node())}-"
+
+
 def remove_forsaken(temporary: Path) -> None:
-    """Remove the folders of this user's workers that are dead; what can't be removed stays."""
-    for folder in temporary.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):
-            if _is_forsaken(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+    """Remove the folders of this user's workers on this machine that are dead; what can't be removed stays."""
+    prefix = prefix_here()
+    for folder in temporary.glob(f"{prefix}*"):
+        if "-" not in folder.name.removeprefix(prefix):  # else of a machine whose name begins with that of this one
+            with contextlib.suppress(OSError):
+                _remove_if_forsaken(folder)
 
 
 if sys.platform == "win32":
+    import time
+
     _HELD = "in-use"
+    _DAY_S = 86400.0
 
     def _new_folder() -> tuple[Path, Callable[[], None]]:
         """Return a folder, and what releases it."""
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        folder = Path(tempfile.mkdtemp(prefix=prefix_here()))
         return folder, (folder / _HELD).open("wb").close
 
-    def _is_forsaken(folder: Path) -> bool:
+    def _remove_if_forsaken(folder: Path) -> None:
         """Raise an OSError where another process holds it: what is open can't be deleted."""
-        (folder / _HELD).unlink()
-        return True
+        try:
+            (folder / _HELD).unlink()
+        except FileNotFoundError:  # its worker is about to hold it, or was killed before
+            if time.time() - folder.stat().st_mtime < _DAY_S:
+                return
+        shutil.rmtree(folder, ignore_errors=True)
 
 else:
     import fcntl
 
-    _NEW = "care-live-new-"
-    """Until it is locked: no other worker takes it for one that is forsaken."""
-
     def _new_folder() -> tuple[Path, Callable[[], None]]:
         """Return a folder, and what releases it."""
-        new = Path(tempfile.mkdtemp(prefix=_NEW))
-        release: Callable[[], None] = _nothing
-        with contextlib.suppress(OSError):  # a disk without locks: then it stays where the worker is killed
-            release = _locked(new)
-        return new.rename(new.with_name(PREFIX + new.name.removeprefix(_NEW))), release
+        while True:
+            folder = Path(tempfile.mkdtemp(prefix=prefix_here()))
+            try:
+                return folder, _locked(folder)
+            except (BlockingIOError, FileNotFoundError):  # before it was locked, another worker took it for forsaken
+                continue
+            except OSError:  # a disk without locks: it stays where the worker is killed
+                return folder, _nothing
 
-    def _is_forsaken(folder: Path) -> bool:
+    def _remove_if_forsaken(folder: Path) -> None:
         """Raise an OSError where another process holds it, or the disk has no locks."""
-        if folder.lstat().st_uid != os.getuid():
-            return False
-        _locked(folder)()
-        return True
+        if folder.lstat().st_uid == os.getuid():
+            release = _locked(folder)
+            try:
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                release()
 
     def _locked(folder: Path) -> Callable[[], None]:
+        """Lock a folder that is there also afterwards; return what releases it."""
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder.lstat()
         except BaseException:
             os.close(descriptor)
             raise
