@@ -35,7 +35,7 @@ def look(scheduler: str) -> SchedulerState:
     Raises
     ------
     ConfigError
-        The extra is not installed.
+        The extra is not installed, or there are no certificates for an address of TLS.
     OSError, ValueError, KeyError
         Nothing answers there, or the file is not a scheduler's.
     """

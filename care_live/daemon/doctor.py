@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 from care_live.backends.session import runtime
 from care_live.config import ChannelNetwork, Config, MicroManagerConfig, StudioConfig, VirtualConfig
 from care_live.daemon import dask_scheduler
-from care_live.errors import CareLiveError, StoreError
+from care_live.errors import CareLiveError, ConfigError, StoreError
 from care_live.model.file import located, read_card
 from care_live.store import nearest_folder
 
@@ -145,6 +145,9 @@ def _scheduler(config: Config) -> Iterator[Finding]:
     start = f"dask worker {config.restore.scheduler} --nthreads 1"
     try:
         state = dask_scheduler.look(config.restore.scheduler)
+    except ConfigError as error:
+        yield Finding("scheduler", "bad", f"no connection to {config.restore.scheduler}", str(error))
+        return
     except Exception as error:  # noqa: BLE001 - Dask's own, of any kind
         seen = f"no Dask scheduler answers at {config.restore.scheduler}: {error}"
         yield Finding("scheduler", "bad", seen, f"start it (dask scheduler) and its workers ({start})")

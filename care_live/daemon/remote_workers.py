@@ -15,7 +15,7 @@ from care_live.config import RestoreConfig
 from care_live.daemon.dask_scheduler import ANSWER_S, client_of
 from care_live.daemon.dask_tasks import PlacedTasks
 from care_live.daemon.worker_states import ABSENT
-from care_live.errors import RestoreError, StageError, WorkersAwayError
+from care_live.errors import ConfigError, RestoreError, StageError, WorkersAwayError
 from care_live.imports import need
 from care_live.wire.address import at_host, is_wildcard
 from care_live.wire.scheduler_address import place_of
@@ -153,6 +153,8 @@ class RemoteWorkers:
             try:
                 with client_of(self._config.scheduler) as client:
                     self._keep(client, port)
+            except ConfigError as error:  # no certificates
+                self._note(str(error))
             except Exception as error:  # noqa: BLE001 - Dask's own; the run goes on with the workers that there are
                 self._note(f"no Dask scheduler answers at {self._config.scheduler}: {error}")
             self._stop.wait(AGAIN_S)

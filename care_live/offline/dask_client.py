@@ -40,7 +40,7 @@ def connect(workers: int | str | Path) -> Iterator[Any]:
     Raises
     ------
     ConfigError
-        The extra is not installed, or no scheduler or no worker answers.
+        The extra is not installed, no scheduler or no worker answers, or there are no certificates for TLS.
     """
     distributed = need("distributed", extra="cluster")
     with contextlib.ExitStack() as opened:
@@ -51,10 +51,6 @@ def connect(workers: int | str | Path) -> Iterator[Any]:
             client.wait_for_workers(1, timeout=CONNECT_S)
         except (OSError, TimeoutError, ValueError, KeyError) as error:
             raise ConfigError(f"no Dask worker answers at {workers}: {error}") from error
-        except TypeError as error:  # so Dask says that its configuration names no certificates
-            raise ConfigError(
-                f"no secure connection to {workers}: {error}; set distributed.comm.tls in Dask's own configuration"
-            ) from error
         yield client
 
 

@@ -11,7 +11,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from care_live.errors import ConfigError
 from care_live.imports import need
+
+_SET = "set ca-file, client.cert and client.key of distributed.comm.tls there"
 
 
 def address_of(scheduler: str | Path) -> str:
@@ -40,8 +43,8 @@ def must_answer(address: str, limit_s: float) -> None:
     ------
     OSError
         Nothing listens there, or what does is no scheduler, or hangs.
-    TypeError
-        The address is one of TLS, and Dask's configuration names no certificates.
+    ConfigError
+        The address is one of TLS, and Dask's configuration names no certificates that can be read.
     """
     with socket.create_connection(place_of(address), timeout=limit_s):  # Dask itself would try for long, and loudly
         pass
@@ -50,10 +53,20 @@ def must_answer(address: str, limit_s: float) -> None:
 
 
 async def _answer(address: str, limit_s: float) -> None:
-    distributed = need("distributed", extra="cluster")
-    options = distributed.Security().get_connection_args("client")
-    async with distributed.rpc(address, connection_args=options, timeout=limit_s) as scheduler:
+    rpc = need("distributed", extra="cluster").rpc
+    async with rpc(address, connection_args=_connection_args(address), timeout=limit_s) as scheduler:
         try:
             await asyncio.wait_for(scheduler.identity(n_workers=0), limit_s)
         except TimeoutError:
             raise TimeoutError(f"something listens there, and does not answer within {limit_s:g} s") from None
+
+
+def _connection_args(address: str) -> dict[str, Any]:
+    """Return what Dask's own configuration says of connections."""
+    try:
+        options: dict[str, Any] = need("distributed", extra="cluster").Security().get_connection_args("client")
+    except OSError as error:
+        raise ConfigError(f"Dask's configuration names certificates that cannot be read: {error}; {_SET}") from error
+    if urlsplit(address).scheme == "tls" and options.get("ssl_context") is None:
+        raise ConfigError(f"{address} is reached over TLS, and Dask's configuration names no certificates: {_SET}")
+    return options

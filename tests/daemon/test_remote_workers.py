@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -254,6 +255,24 @@ def test_the_link_is_closed_also_where_a_worker_does_not_stop(monkeypatch) -> No
     with pytest.raises(RestoreError, match="does not stop"):
         WorkerGroup(RestoreConfig()).stop()
     assert len(closed) == 1
+
+
+@pytest.mark.slow
+def test_tls_without_certificates_is_no_scheduler_that_must_be_started() -> None:
+    """Neither the doctor nor the status says so: what is missing is said, and where it belongs."""
+    pytest.importorskip("distributed", reason="Dask's distributed is not installed: pip install 'care-live[cluster]'")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"tls://127.0.0.1:{other.getsockname()[1]}"
+        wanted = {"scheduler": address, "remote_workers": 1, "remote_bind": "tcp://127.0.0.1:0"}
+        said = next(one for one in examine(parse({"restore": wanted}, origin="test")) if one.check == "scheduler")
+        ours = RemoteWorkers(RestoreConfig(**wanted))
+        ours.start()
+        try:
+            until(lambda: bool(ours.problem), WAIT_S)
+        finally:
+            ours.close()
+    assert (said.verdict, said.advice) == ("bad", ours.problem)
+    assert "names no certificates: set ca-file" in ours.problem and "start" not in ours.problem
 
 
 def test_a_thread_that_does_not_end_is_reported(monkeypatch) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from care_live.errors import ConfigError
 from care_live.wire.scheduler_address import address_of, must_answer, place_of
 
 
@@ -37,6 +38,20 @@ def test_what_listens_and_is_silent_is_refused_in_time() -> None:
     late = pytest.raises(OSError, match=r"something listens there, and does not answer within 0\.2 s")
     with socket.create_server(("127.0.0.1", 0)) as silent, late:
         must_answer(f"tcp://127.0.0.1:{silent.getsockname()[1]}", 0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [(None, "names no certificates: set ca-file"), ("absent.pem", "cannot be read: .*; set ca-file")],
+    ids=["none", "absent"],
+)
+def test_tls_without_certificates_is_said_in_words(file: str | None, why: str) -> None:
+    config = pytest.importorskip("dask.config", reason="Dask is not installed: pip install 'care-live[cluster]'")
+    pytest.importorskip("distributed", reason="Dask's distributed is not installed: pip install 'care-live[cluster]'")
+    named = {f"distributed.comm.tls.{name}": file for name in ("ca-file", "client.cert", "client.key")}
+    with socket.create_server(("127.0.0.1", 0)) as other, config.set(named), pytest.raises(ConfigError, match=why):
+        must_answer(f"tls://127.0.0.1:{other.getsockname()[1]}", 60.0)
 
 
 def test_where_nothing_listens_is_refused_at_once() -> None:
