@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.trust.camera import CameraModel
+from care_live.trust.hot_pixels import mended
 from care_live.trust.residual import BIN_PX, Residual
 
 Array: TypeAlias = NDArray[np.float32]
@@ -45,15 +46,17 @@ class CameraLines:
     columns: tuple[int, ...] = ()
 
 
-def broken(left: Residual, raw: NDArray[Any], camera: CameraModel) -> CameraLines:
+def broken(left: Residual, raw: NDArray[Any], camera: CameraModel, hot: Array | None = None) -> CameraLines:
     """Return the lines that were counted brighter or darker than restored in all planes, and those without noise.
 
     Parameters
     ----------
     left : of the raw volume
     raw : (z, y, x) counts
+    hot : (y, x), hot pixels, which make no line; None: there are none
     """
-    some = raw[:: max(1, len(raw) // _N_PLANES)].astype(np.float32)
+    some = raw[:: max(1, len(raw) // _N_PLANES)]
+    some = (some if hot is None else mended(some, hot)).astype(np.float32)
     least = _LEAST_NOISE * camera.dark_variance
     return CameraLines(*(_odd(left, some, axis=axis, least_variance=least) for axis in (1, 2)))
 

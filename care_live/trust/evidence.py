@@ -26,7 +26,7 @@ from care_live.model.card import EvidenceLimits
 from care_live.trust.camera import CameraModel
 from care_live.trust.doubtful_places import apart, peaks
 from care_live.trust.residual import BIN_PX, Residual, coarser
-from care_live.trust.smooth import smooth, sums_of_squares
+from care_live.trust.smooth import Indices, smooth, smooth_at, sums_of_squares
 from care_live.trust.surroundings import SCALES_PX, WIDE_PX, Surroundings
 from care_live.trust.texture import Smoothed, texture_sd
 from care_live.trust.thresholds import deviation, noise_sd, thresholds_of
@@ -59,7 +59,7 @@ class Evidence:
     share: float
     """Of the squares that are beyond the limits, at the scale where most are."""
     doubts: tuple[Doubt, ...]
-    """Places in raw voxels."""
+    """Indices in raw voxels."""
     worst: tuple[tuple[float, float], ...]
     """(invented, missing) at each scale: the largest contradiction beyond noise, as a share of the interval of the
     network, or of the intensity range where it gives none."""
@@ -111,7 +111,7 @@ def examine(left: Residual, camera: CameraModel, expected: Expected, *, is_proje
         thresholds = thresholds_of(z.size, grid.sigma, min(noise_sd(z, around.is_lit), max(1.0, sd[0])))
         alarms = _alarms(z, grid, around, _Tolerance(thresholds, expected, number))
         if alarms.where.any():
-            doubts += peaks(z, alarms.where, np.array(scale) / (1, bin_px, bin_px), bin_px=bin_px)
+            doubts += peaks(alarms.z, alarms.where, np.array(scale) / (1, bin_px, bin_px), bin_px=bin_px)
         found.append(alarms)
     return Evidence(
         maps=tuple(maps),
@@ -156,26 +156,26 @@ class _Grid:
         residual, noise = (array[:, every, every] * parts for array in (self.smoothed, self._deviation))
         return Smoothed(residual, noise, (z, y * self.bin_px, x * self.bin_px))
 
-    def before_tone(self) -> Array | None:
-        """Return z with what each brightness is off by in it; None: nothing of that was taken out."""
+    def before_tone(self, places: Indices) -> Array | None:
+        """Return z at some places, with what each brightness is off by in it; None: nothing of that was taken out."""
         if self._untoned is None:
             return None
-        return np.asarray(
-            smooth(coarser(self._untoned, self.bin_px // BIN_PX), self.sigma) / self._deviation, np.float32
-        )
+        untoned = smooth_at(coarser(self._untoned, self.bin_px // BIN_PX), self.sigma, places)
+        return np.asarray(untoned / self._deviation[places], np.float32)
 
-    def counts_at(self, where: tuple[NDArray[np.intp], ...]) -> Array:
+    def counts_at(self, where: Indices) -> Array:
         """Return the smoothed residual of a pixel, counts, at some places."""
         coarse = coarser(self.weight, 2) if self.bin_px < WIDE_PX else self.weight
         times = WIDE_PX // self.bin_px
-        weight = smooth(coarse, (self.sigma[0], self.sigma[1] / times, self.sigma[2] / times))
         z, y, x = where
-        return np.asarray(
-            self.smoothed[where] * np.float32(times**2) / np.maximum(weight[z, y // times, x // times], 1e-12)
-        )
+        sigma = (self.sigma[0], self.sigma[1] / times, self.sigma[2] / times)
+        weight = smooth_at(coarse, sigma, (z, y // times, x // times))
+        return np.asarray(self.smoothed[where] * np.float32(times**2) / np.maximum(weight, 1e-12))
 
 
 class _Alarms(NamedTuple):
+    z: Array
+    """Standardised, with the tone that the surroundings do not show."""
     where: NDArray[np.bool_]
     worst: tuple[float, float]
     """(invented, missing), as in `Evidence`."""
@@ -190,20 +190,14 @@ class _Tolerance(NamedTuple):
 
 def _alarms(z: Array, grid: _Grid, around: Surroundings, tolerance: _Tolerance) -> _Alarms:
     """Return where a residual is beyond noise and beyond what the network expects of itself."""
-    toned, finds_objects = z, tolerance.scale < len(_OF_LIGHT)
+    finds_objects, where = tolerance.scale < len(_OF_LIGHT), np.zeros(z.shape, np.bool_)
     least_invented, least_missing = tolerance.thresholds
-    is_near = _beyond(z, (least_invented, least_missing * (_OF_THRESHOLD if finds_objects else 1.0)))
-    untoned = grid.before_tone() if is_near.any() else None  # the rule: none is
-    if untoned is not None and finds_objects and (is_near & (untoned > least_missing)).any():
-        z = np.where(z > 0, z + around.absent_tone(z.shape) * np.maximum(untoned - z, 0), z)
-    where = _beyond(z, tolerance.thresholds)
-    if untoned is not None:
-        where &= _beyond(untoned, tolerance.thresholds) & ((untoned > 0) == (z > 0))  # a tone excuses, and accuses none
-    if not where.any():
-        return _Alarms(where, (0.0, 0.0))
-    z_at, is_missing = np.abs(z[where]), z[where] > 0
-    places = _nearest_planes(np.nonzero(where), grid, z)
-    counts = np.abs(grid.counts_at(places)) * z_at / np.abs(toned[where])
+    toned, (z, beyond) = z, _beyond_tone(z, grid, around if finds_objects else None, tolerance.thresholds)
+    if not len(beyond[0]):
+        return _Alarms(z, where, (0.0, 0.0))
+    z_at, is_missing = np.abs(z[beyond]), z[beyond] > 0
+    places = _nearest_planes(beyond, grid, z)
+    counts = np.abs(grid.counts_at(places)) * z_at / np.abs(toned[beyond])
     wide = (places[0], *(place * grid.bin_px // WIDE_PX for place in places[1:]))
     noise, signal = counts * np.where(is_missing, least_missing, least_invented) / z_at, around.signal[wide]
     if tolerance.expected.interval is None:
@@ -212,21 +206,45 @@ def _alarms(z: Array, grid: _Grid, around: Surroundings, tolerance: _Tolerance) 
         matters, error = counts > noise, counts - noise
     of_error = np.where(matters & (counts > _RELEVANT * signal), error, 0) / around.error[wide]
     invented, missing = tolerance.expected.shares(tolerance.scale)
-    is_alarm = of_error > np.where(is_missing, missing, invented)
+    where[beyond] = of_error > np.where(is_missing, missing, invented)
     if finds_objects and is_missing.any():
         least = np.maximum(_OF_LIGHT[tolerance.scale] * signal, _OF_BRIGHTEST[tolerance.scale] * around.brightest[wide])
         least = np.maximum(least, _OF_RANGE[tolerance.scale] * tolerance.expected.range_counts)
-        is_alarm |= is_missing & (counts > np.maximum(least, _SURPLUS[tolerance.scale] * noise))
-    where[where] = is_alarm
+        where[beyond] |= is_missing & (counts > np.maximum(least, _SURPLUS[tolerance.scale] * noise))
     worst = (float(of_error[side].max(initial=0)) for side in (~is_missing, is_missing))
-    return _Alarms(where, (next(worst), next(worst)))
+    return _Alarms(z, where, (next(worst), next(worst)))
+
+
+def _beyond_tone(
+    z: Array, grid: _Grid, around: Surroundings | None, thresholds: tuple[float, float]
+) -> tuple[Array, Indices]:
+    """Return z with the tone that the surroundings do not show, and where it is beyond its thresholds.
+
+    Parameters
+    ----------
+    around : asked for what was left out; None: its tone stays taken out
+    thresholds : (invented, missing)
+    """
+    least_invented, least_missing = thresholds
+    near = np.nonzero(_beyond(z, (least_invented, least_missing * (_OF_THRESHOLD if around else 1.0))))
+    if (untoned := grid.before_tone(near)) is None:
+        return z, tuple(axis[_beyond(z[near], thresholds)] for axis in near)
+    z_near = z[near]
+    if around is not None and (untoned > least_missing).any():
+        absent = around.absent_tone(z.shape)[near]
+        z_near = np.where(z_near > 0, z_near + absent * np.maximum(untoned - z_near, 0), z_near)
+        z = z.copy()
+        z[near] = z_near
+    is_beyond = _beyond(z_near, thresholds) & _beyond(untoned, thresholds)
+    is_beyond &= (untoned > 0) == (z_near > 0)  # a tone excuses, and accuses none
+    return z, tuple(axis[is_beyond] for axis in near)
 
 
 def _beyond(z: Array, thresholds: tuple[float, float]) -> NDArray[np.bool_]:
     return np.asarray((z > np.float32(thresholds[1])) | (z < np.float32(-thresholds[0])))
 
 
-def _nearest_planes(places: tuple[NDArray[np.intp], ...], grid: _Grid, z: Array) -> tuple[NDArray[np.intp], ...]:
+def _nearest_planes(places: Indices, grid: _Grid, z: Array) -> Indices:
     """Return the places in the stack; a projection's are in the plane that is nearest to it."""
     if len(z) == len(grid.smoothed):
         return places

@@ -52,6 +52,8 @@ class Examiner:
         self._pattern = PatternEstimate()
         self._n_seen = 0
         self._hot = np.zeros((0, 0), np.float32)
+        self._blind: NDArray[np.bool_] | None = None
+        """Pixels that are hot, or near hot ones."""
         self._blur: forward.Blur | None = None
 
     def examine(self, restored: Restored) -> Trust:
@@ -79,13 +81,12 @@ class Examiner:
         off_by = 0.0 if card.task == "project" else levels.gross_error(raw[came], predicted[came], camera)
         if off_by:
             predicted = np.asarray(predicted + np.float32(off_by), np.float32)
-        hot = self._hot
-        share = kept_share(raw[came], predicted[came], hot_pixels.blind(hot)) if card.task == "denoise" else 0.0
+        share = kept_share(raw[came], predicted[came], self._blind) if card.task == "denoise" else 0.0
         keeps = share >= light.KEPT_SHARE  # what is left of each pixel says less than its noise then
         runs = () if keeps else self._pixel_sums(raw[came], predicted[came], camera)
-        with_pixels = hot_pixels.silenced(camera if keeps else self._with_pixels(raw, runs, camera), hot)
+        with_pixels = hot_pixels.silenced(camera if keeps else self._with_pixels(raw, runs, camera), self._blind)
         left = residual.residual_of(raw, predicted, with_pixels, without=missing)
-        lines = camera_lines.broken(left, hot_pixels.mended(raw[came], hot), camera)
+        lines = camera_lines.broken(left, raw[came], camera, self._hot)
         left = camera_lines.without(left, lines)
         left, off = (left, levels.LevelErrors()) if card.task == "project" else levels.levelled(left)
         off = replace(off, pedestal=off.pedestal + off_by)
@@ -106,7 +107,7 @@ class Examiner:
             doubts=tuple(_in_restored(doubt, restored) for doubt in found.doubts),
             cautions=(
                 *camera_lines.cautions(lines),
-                *hot_pixels.cautions(hot),
+                *hot_pixels.cautions(self._hot),
                 *levels.cautions(off, range_counts),
                 *light.biases(found.sd, card.evidence),
                 *light.made_up_texture(found.texture_sd, found.n_lit, card.evidence),
@@ -121,16 +122,22 @@ class Examiner:
         was_against = bool(self._watch.against)
         missing = _missing(volume)
         raw, shown = (np.delete(image, missing, axis=0) if missing else image for image in (volume.pixels, predicted))
-        is_due = self._n_seen < LEARN_VOLUMES or self._n_seen % LEARN_VOLUMES == 0
-        if self._hot.shape != raw.shape[1:] or (is_due and self._card.task != "project"):
-            self._hot = hot_pixels.hot_in(raw[:0] if self._card.task == "project" else raw)
-        hot = self._hot
-        without = hot_pixels.blind(hot) if hot.any() else None
-        self._watch.look(hot_pixels.mended(raw, hot), None if self._card.task == "project" else shown, without)
+        self._n_seen += 1
+        is_projection = self._card.task == "project"
+        if (is_due := self._is_due) or self._hot.shape != raw.shape[1:]:
+            self._hot = hot_pixels.hot_in(raw[:0] if is_projection else raw)
+            self._blind = hot_pixels.blind_pixels(self._hot)
+        fine = hot_pixels.mended(raw, self._hot) if is_due else raw
+        self._watch.look(fine, None if is_projection else shown, self._blind)
         if bool(self._watch.against) != was_against:
             self._pattern = PatternEstimate()  # it was learnt on top of the other camera
         camera = self._watch.camera
         return None if camera is None else camera.fitted(volume.pixels.shape[1:])
+
+    @property
+    def _is_due(self) -> bool:
+        """Whether pixels and camera are looked at: in the first volumes, and every eighth later one."""
+        return self._n_seen <= LEARN_VOLUMES or self._n_seen % LEARN_VOLUMES == 0
 
     def _with_pixels(self, raw: NDArray[Any], runs: Sequence[residual.PixelSums], camera: CameraModel) -> CameraModel:
         """Return a camera with the pixels' offsets and noise as earlier volumes of the run show them, or this one."""
@@ -139,10 +146,7 @@ class Examiner:
         return of_one_volume(runs, camera)
 
     def _pixel_sums(self, raw: NDArray[Any], predicted: Array, camera: CameraModel) -> tuple[residual.PixelSums, ...]:
-        """Look at the pixels of the first volumes, and of every eighth later one."""
-        self._n_seen += 1
-        is_known = self._pattern.fits(raw.shape[1:]) and self._n_seen > LEARN_VOLUMES
-        if self._card.task == "project" or (is_known and self._n_seen % LEARN_VOLUMES):
+        if self._card.task == "project" or (self._pattern.fits(raw.shape[1:]) and not self._is_due):
             return ()
         return sums_of_runs(raw, predicted, camera)
 

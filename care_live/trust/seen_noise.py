@@ -10,7 +10,7 @@ so ⟨r·d⟩² / ⟨d²⟩ = σ², without structures that the restoration has,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -42,8 +42,8 @@ _DARK, _BRIGHT = 0.25, 0.05
 """Shares of the blocks that are taken for dark and for bright."""
 _LEAST_LEFT = 0.05
 """Share of the noise that a residual has at least: what is left where a network copies its raw planes says nothing."""
-_FEW_PLANES = 3
-"""Show how much of the noise is kept."""
+_FEW_PLANES, _PART_PX = 3, 2**16
+"""Pairs of planes, and pixels of each, that show how much of the noise is kept."""
 _LEAST_VARIANCE = 1e-6
 _INDEPENDENT = 3.8
 """Pixels that say as much as one: second differences share pixels."""
@@ -90,7 +90,6 @@ def noise_points(
     predicted: NDArray[Any],
     *,
     without: NDArray[np.bool_] | None = None,
-    n_planes: int = MOST_PLANES,
 ) -> NoisePoints | None:
     """Return the noise at each brightness; None for tiny frames.
 
@@ -98,12 +97,11 @@ def noise_points(
     ----------
     raw, predicted : (z, y, x) counts; the prediction says which blocks are alike, without their noise
     without : (y, x) pixels that are broken; blocks with one say nothing
-    n_planes : that are looked at, each with the next one
     """
     if min(raw.shape[1:]) < 3 * BLOCK_PX:
         return None
     ceiling = ceiling_of(raw)
-    chosen = np.unique(np.linspace(0, max(len(raw) - 2, 0), n_planes).astype(int))
+    chosen = np.unique(np.linspace(0, max(len(raw) - 2, 0), MOST_PLANES).astype(int))
     planes = [slice(z, z + 2) for z in chosen]
     blocks = np.concatenate([_blocks(raw[pair], predicted[pair], ceiling, without) for pair in planes], axis=1)
     if blocks.shape[1] < N_GROUPS:
@@ -146,14 +144,27 @@ def kept_share(raw: NDArray[Any], predicted: NDArray[Any], without: NDArray[np.b
     raw, predicted : (z, y, x) counts
     without : (y, x) pixels that are broken
     """
-    seen = noise_points(raw, predicted, without=without, n_planes=_FEW_PLANES)
-    if seen is None:
-        return 0.0
-    dark = np.argsort(seen.level)[: len(seen.level) // 2]
-    in_raw, both, left = (float(one[dark].mean()) for one in (seen.raw, seen.both, seen.left))
+    in_raw = both = left = 0.0
+    for planes, rows in _few_parts(raw.shape):
+        part = None if without is None else without[rows]
+        seen = noise_points(raw[planes, rows], predicted[planes, rows], without=part)
+        if seen is not None:
+            dark = np.argsort(seen.level)[: len(seen.level) // 2]
+            in_raw += float(seen.raw[dark].mean())
+            both += float(seen.both[dark].mean())
+            left += float(seen.left[dark].mean())
     if not math.isfinite(in_raw + both + left) or in_raw < ROUNDING_VARIANCE:
         return 0.0
     return 1.0 if both <= _LEAST_LEFT * in_raw else min(max(1 - left / both, 0.0), 1.0)
+
+
+def _few_parts(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
+    """Yield a few pairs of planes, and of a large field other rows of each: they say enough."""
+    n_z, n_y, n_x = shape
+    n_rows = min(n_y, max(3 * BLOCK_PX, _PART_PX // n_x))
+    for number, z in enumerate(np.unique(np.linspace(0, max(n_z - 2, 0), _FEW_PLANES).astype(int))):
+        first = (n_y - n_rows) * number // max(_FEW_PLANES - 1, 1)
+        yield slice(z, z + 2), slice(first, first + n_rows)
 
 
 def noise_in(seen: Iterable[NoisePoints]) -> SeenNoise:

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.float32]
 Power: TypeAlias = Literal[1, 2]
+Indices: TypeAlias = tuple[NDArray[np.intp], ...]
 
 _REACH = 3.5
 """Standard deviations at which kernels end."""
+_FEW = 500
+"""Indices that are smoothed one by one; of more the whole volume is."""
 _WHOLE_PX, _BLOCK_PX = 60, 32
 """Rows of one product, above which it is cut into blocks: a band of a matrix is mostly zeros."""
 
@@ -40,6 +43,24 @@ def smooth(volume: Array, sigma_px: tuple[float, float, float], power: Power = 1
     for axis in (2, 1, 0):
         if sigma_px[axis] > 0:
             out = _along(out, axis, _blocks(volume.shape[axis], sigma_px[axis], power))
+    return out
+
+
+def smooth_at(volume: Array, sigma_px: tuple[float, float, float], places: Indices) -> Array:
+    """Return what `smooth` gives at some places, (n,); of few it takes next to no time.
+
+    Parameters
+    ----------
+    places : numbers of planes, rows and columns
+    """
+    if len(places[0]) > _FEW:
+        return smooth(volume, sigma_px)[places]
+    reach = [int(np.ceil(_REACH * sigma)) for sigma in sigma_px]
+    out = np.empty(len(places[0]), np.float32)
+    for number, place in enumerate(np.stack(places, axis=1).tolist()):
+        first = [max(at - far, 0) for at, far in zip(place, reach, strict=True)]
+        part = tuple(slice(low, at + far + 1) for low, at, far in zip(first, place, reach, strict=True))
+        out[number] = smooth(volume[part], sigma_px)[tuple(at - low for at, low in zip(place, first, strict=True))]
     return out
 
 

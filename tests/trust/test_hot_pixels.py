@@ -43,6 +43,16 @@ def test_bright_sharp_light_and_noise_are_no_hot_pixels() -> None:
     assert not hot_pixels.hot_in(hot(worm(11).raw, 400)[:3]).any(), "three planes say too little"
 
 
+@pytest.mark.parametrize("sigma_px", [0.5, 0.65, 0.8])
+def test_beads_in_all_planes_are_no_hot_pixels(sigma_px: float) -> None:
+    rng, n = np.random.default_rng(5), 30
+    lit = np.full((8, *SHAPE[1:]), 100, np.float32)
+    rows, columns = np.mgrid[: SHAPE[1], : SHAPE[2]]
+    for y, x in rng.uniform(8, np.array(SHAPE[1:]) - 8, (n, 2)):
+        lit += (600 * np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * sigma_px**2))).astype(np.float32)
+    assert not np.count_nonzero(hot_pixels.hot_in(noise_of(lit)))
+
+
 def test_the_counts_of_neighbours_stand_in_for_hot_ones() -> None:
     raw = hot(worm(11).raw, 400)
     mended = hot_pixels.mended(raw, hot_pixels.hot_in(raw))
@@ -52,11 +62,14 @@ def test_the_counts_of_neighbours_stand_in_for_hot_ones() -> None:
 
 
 def test_strong_ones_are_blind_as_far_as_a_network_draws_them() -> None:
-    weak, strong = (hot_pixels.blind(hot_pixels.hot_in(hot(worm(11).raw, counts, ((60, 60),)))) for counts in (45, 400))
+    weak, strong = (
+        hot_pixels.blind_pixels(hot_pixels.hot_in(hot(worm(11).raw, counts, ((60, 60),)))) for counts in (45, 400)
+    )
     assert (weak.sum(), strong.sum()) == (9, 81)
     camera = measured_camera(worm(11), pattern=None)
-    assert hot_pixels.silenced(camera, np.zeros(SHAPE[1:], np.float32)) is camera
-    assert np.isnan(hot_pixels.silenced(camera, strong.astype(np.float32) * 50).pattern).sum() >= 81
+    assert hot_pixels.blind_pixels(np.zeros(SHAPE[1:], np.float32)) is None
+    assert hot_pixels.silenced(camera, None) is camera
+    assert np.isnan(hot_pixels.silenced(camera, strong).pattern).sum() == 81
 
 
 @pytest.mark.parametrize("has_file", [False, True], ids=["no camera file", "older camera file"])
