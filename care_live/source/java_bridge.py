@@ -119,7 +119,7 @@ class JavaBridge:
 
     def _connect(self, port: int) -> None:
         self._disconnect()
-        self._socket = self._sockets.connect("dealer", f"tcp://{_HOST}:{port}", hwm=_TOGETHER)
+        self._socket = self._sockets.connect("dealer", f"tcp://{_HOST}:{port}", hwm=4 * _TOGETHER)  # ZeroMQ counts late
         self._ask({"command": "connect", "debug": False})
 
     def call(self, target: JavaObject, method: str, *arguments: Java, types: Sequence[str] = ()) -> Java:
@@ -222,10 +222,10 @@ class JavaBridge:
             if self._socket is None:
                 raise UnansweredError(f"there is no connection to Micro-Manager's port {self._port}")
             try:
-                for request in requests:
-                    self._socket.send([b"", json.dumps(request).encode()])
+                if not all(self._socket.send([b"", json.dumps(request).encode()]) for request in requests):
+                    raise UnansweredError(f"Micro-Manager does not read its port {self._port}")
                 return [_decoded(self._receive(self._socket)) for _ in requests]
-            except SourceError:
+            except BaseException:
                 self._disconnect()
                 raise
 

@@ -168,13 +168,16 @@ class StudioImages:
         if more:
             self._shape_px = (number(more[0]), number(more[1]))
         if not isinstance(pixels, np.ndarray) or pixels.size != np.prod(self._shape_px):
+            self._bridge.release(_object(metadata))
             raise SourceError("Micro-Manager's images are in colour: wanted one grey channel per image")
         return read_only(pixels.reshape(self._shape_px)), _object(metadata)
 
     def _first_tags(self, metadata: JavaObject) -> dict[str, Any]:
-        with self._bridge.lent(metadata, "toPropertyMap") as tree:
-            every = plain(str(self._bridge.call(tree, "toJSON")), "an image's metadata")
-        self._bridge.release(metadata)
+        try:
+            with self._bridge.lent(metadata, "toPropertyMap") as tree:
+                every = plain(str(self._bridge.call(tree, "toJSON")), "an image's metadata")
+        finally:
+            self._bridge.release(metadata)
         self._constant = {**(every.pop("ScopeData", None) or {}), **every}
         return dict(self._constant)
 

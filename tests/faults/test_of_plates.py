@@ -67,8 +67,8 @@ class Restoring:
     def kill_scheduler(self) -> None:
         self._cluster.scheduler.kill()
         said, _ = self.client.communicate(timeout=WAIT_S)
-        assert self.client.returncode, said
-        assert "the Dask scheduler is gone" in said, said
+        if self.client.returncode:  # else it had just ended
+            assert "the Dask scheduler is gone" in said, said
         self._cluster.close()
         self._cluster = self._new_cluster()
         self.client = self._new_client()
@@ -104,7 +104,7 @@ def test_a_plate_comes_whole_whatever_is_killed(restoring: Restoring, tmp_path: 
     n_all = len(WELLS) * FIELDS
     kinds = [restoring.kill_worker, restoring.kill_client, restoring.kill_scheduler]
     for number in range(N_KILLS):
-        wanted = n_acknowledged(output) + draw.randint(0, max(1, n_all // N_KILLS))
+        wanted = n_acknowledged(output) + draw.randint(1, max(1, n_all // N_KILLS))
         wait_for(lambda wanted=wanted: n_acknowledged(output) >= wanted or restoring.client.poll() is not None)
         if restoring.client.poll() is None:
             (kinds[number] if not FULL else draw.choice([*kinds, restoring.kill_worker]))()
