@@ -10,7 +10,7 @@ so ⟨r·d⟩² / ⟨d²⟩ = σ², without structures that the restoration has,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -119,7 +119,7 @@ def _blocks(
     planes = [plane.astype(np.float32) for plane in raw]
     lefts = [plane - shown for plane, shown in zip(planes, predicted, strict=True)]
     in_raw, left = (_noise_of(images) for images in (planes, lefts))
-    level, key = (np.asarray(np.mean(images, axis=0), np.float32)[1:-1, 1:-1] for images in (planes, predicted))
+    level, key = (_middle(images)[1:-1, 1:-1] for images in (planes, predicted))
     blocks = np.stack([block_means(image) for image in (key, level, in_raw * in_raw, in_raw * left, left * left)])
     unusable = np.zeros(raw.shape[1:], bool) if without is None else without
     if ceiling is not None:
@@ -127,6 +127,11 @@ def _blocks(
     if not unusable.any():
         return blocks
     return blocks[:, block_means(unusable[1:-1, 1:-1].astype(np.float32)) == 0]
+
+
+def _middle(planes: Sequence[Pixels] | Pixels) -> Pixels:
+    """Return the mean of one plane or two; numpy's own ends the process where memory runs out in it."""
+    return np.asarray(planes[0] if len(planes) == 1 else (planes[0] + planes[1]) * np.float32(0.5), np.float32)
 
 
 def _noise_of(planes: list[Pixels]) -> Pixels:
