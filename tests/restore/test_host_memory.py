@@ -23,6 +23,7 @@ from tests.make.streams import begun
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.alone,  # how much address space the threads take depends on what else runs
     pytest.mark.timeout(900),  # it starts five processes, one after the other
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a process to so much address space"),
 ]
