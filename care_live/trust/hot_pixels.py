@@ -36,8 +36,7 @@ _FEWEST_PX = 7
 _SAMPLED_PX = 65536
 """Show how much pixels differ from those beside."""
 _WING, _WING_SD = 0.08, 1.2
-"""Of a spot's height that its direct neighbours have at least, and standard deviations for their noise. Beads of a
-standard deviation of half a pixel have 0.13 to 0.21, hot pixels at most 0.035."""
+"""Of a spot's height that its direct neighbours have at least, and standard deviations for their noise."""
 _DRAWN_PX = 4
 """From a strong one, to which a network draws light."""
 _MANY = 3e-3
@@ -68,7 +67,11 @@ def hot_in(raw: NDArray[Any]) -> Counts:
     places = np.nonzero(_above_direct(least) > _SURE * sd)  # few, and all that are above their brightest neighbours too
     above, beside = _above(least, places)
     light = np.maximum(beside - np.float32(np.median(least)), 0)
-    is_hot = (above > _SURE * sd + _OF_LIGHT * light) & ~_in_spot(least, places, sd)
+    is_hot = above > _SURE * sd + _OF_LIGHT * light
+    near = np.zeros((1, *least.shape), np.float32)
+    near[0][tuple(axis[is_hot] for axis in places)] = 1
+    is_near = largest(near, (0, 1, 1))[0][places] > 0  # only what lies beside may be the middle of its spot
+    is_hot[is_near] &= ~_in_spot(least, tuple(axis[is_near] for axis in places), sd)
     hot[tuple(axis[is_hot] for axis in places)] = above[is_hot] / np.float32(sd)
     return hot
 
@@ -94,9 +97,9 @@ def _in_spot(least: Counts, places: Pixels2D, sd: float) -> NDArray[np.bool_]:
     ----------
     sd : counts, of a pixel above its neighbours
     """
-    direct = np.sort(_around(least, places, _DIRECT_PX), axis=0)
+    up, down, left, right = _around(least, places, _DIRECT_PX)
     beyond = np.median(_around(least, places, _RING_PX), axis=0)
-    wings = direct[1:3].mean(axis=0) - beyond  # not the brightest: two hot pixels may touch
+    wings = np.minimum(np.maximum(up, down), np.maximum(left, right)) - beyond  # hot ones in a row: dark on one axis
     middles = np.zeros((1, *least.shape), np.float32)
     middles[0][places] = wings > _WING * (least[places] - beyond) + _WING_SD * np.float32(sd)
     return np.asarray(largest(middles, (0, 1, 1))[0][places] > 0)

@@ -167,7 +167,7 @@ def _few_parts(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
     """Yield a few pairs of planes, and of a large field other rows of each: they say enough."""
     n_z, n_y, n_x = shape
     n_rows = min(n_y, max(3 * BLOCK_PX, _PART_PX // n_x))
-    for number, z in enumerate(np.unique(np.linspace(0, max(n_z - 2, 0), _FEW_PLANES).astype(int))):
+    for number, z in enumerate(np.linspace(0, max(n_z - 2, 0), _FEW_PLANES).astype(int)):  # one pair: other rows
         first = (n_y - n_rows) * number // max(_FEW_PLANES - 1, 1)
         yield slice(z, z + 2), slice(first, first + n_rows)
 
