@@ -60,3 +60,43 @@ def test_every_room_imports_it_or_is_forbidden_to(contract: dict[str, list[str]]
         room for room in allowed for path in files_of(room) if set(contract["forbidden_modules"]) & imported(path)
     }
     assert importing == allowed
+
+
+PLACES = {"care_live": ROOT, "tests": ROOT, "benches": ROOT / "tools", "fuzzing": ROOT / "tools", "gpu": ROOT / "tools"}
+"""Where our own packages lie that tools import; most tools are run by hand, so that nothing else would notice."""
+
+
+@cache
+def bound(path: Path) -> frozenset[str]:
+    """Return the names that a file binds anywhere outside of functions and classes."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names: set[str] = set()
+    left: list[ast.AST] = list(tree.body)
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        left += ast.iter_child_nodes(node)
+    return frozenset(names)
+
+
+def missing(path: Path) -> Iterator[str]:
+    """Name what a file imports of our own packages that is not there."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ImportFrom) or not node.module or node.module.split(".")[0] not in PLACES:
+            continue
+        place = PLACES[node.module.split(".")[0]].joinpath(*node.module.split("."))
+        module = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        for alias in node.names:
+            is_module = any((place / alias.name).with_suffix(suffix).exists() for suffix in ("", ".py"))
+            if not is_module and not (module.exists() and alias.name in bound(module)):
+                yield f"{path.relative_to(ROOT)}: {alias.name} of {node.module}"
+
+
+def test_tools_import_what_is_there() -> None:
+    assert [line for path in sorted((ROOT / "tools").rglob("*.py")) for line in missing(path)] == []

@@ -29,7 +29,6 @@ RATE = 0.6
 def compared(folder: Path, *, rounds: int, n_volumes: int) -> dict[str, float]:
     """Return volumes a second, CPU time and age with two workers beside those with one, in turns.
 
-    One worker restores the first three, from which the range is learnt: many follow, so that this shows little.
     The daemon itself takes part of a core (30 to 50 ms a volume): with the shipped network, the smallest, it shows on
     two cores; a network of 16 filters takes about a second of a core for a volume, as the units of the archive do.
     """

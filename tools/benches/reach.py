@@ -24,9 +24,10 @@ import psutil
 
 from benches._pairs import say
 from benches._spent import cpu_s
+from benches._unordered import Unordered
 from benches.scale import do_nothing
 from care_live.offline.dask_client import connect
-from care_live.offline.handed_out import AHEAD, Unordered, handed_out
+from care_live.offline.handed_out import AHEAD, handed_out
 from care_live.recorded import open_recording
 from care_live.store.journal import Journal
 

@@ -27,10 +27,11 @@ import tifffile
 from benches import _workers
 from benches._pairs import counts, say
 from benches._spent import Spent, cpu_s, spent_in
+from benches._unordered import Unordered
 from care_live.offline import OpenedNetwork, open_network, plan_archive, restore_archive
 from care_live.offline.cluster import ClusterRestorer
 from care_live.offline.dask_client import connect
-from care_live.offline.handed_out import Unordered, handed_out
+from care_live.offline.handed_out import handed_out
 from care_live.offline.run_output import LocalRestorer, Restorer
 
 
