@@ -165,6 +165,8 @@ class Restoring:
         try:
             job = turn.job
             volumes = job.volumes if isinstance(job, InMemory) else tuple(stored.raw(key) for key in job.keys)
+            if self.group.measure(volumes):
+                self.worklist.look_again()
             return _Done(volumes, self.group.restore(worker, volumes, stored=stored.raw_if_stored))
         except Exception as error:
             if not isinstance(error, CareLiveError):

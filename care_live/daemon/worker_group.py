@@ -14,12 +14,13 @@ from care_live.daemon import channel_networks, worker_states
 from care_live.daemon.group_swap import GroupSwap
 from care_live.daemon.placement import Placement
 from care_live.daemon.remote_workers import RemoteWorkers
+from care_live.daemon.shared_ranges import SharedRanges
 from care_live.errors import WorkerLostError
 from care_live.images import ModelIdentity, NetworkInUse, Restored, Volume, VolumeKey
 from care_live.percentiles import Span
 from care_live.reasons import Choice, whole
 from care_live.restore.channel_choice import ChannelChoice, NetworkWish, choose
-from care_live.restore.ranges import LearntRange, LearntRanges, known_before
+from care_live.restore.ranges import LearntRanges
 from care_live.worker import protocol
 from care_live.worker.client import RestoreProcess
 from care_live.worker.earlier_volumes import EarlierVolumes
@@ -35,9 +36,8 @@ class WorkerGroup:
     def __init__(self, config: RestoreConfig) -> None:
         self._remote, self._n_here = RemoteWorkers(config), len(config.each_worker)
         self._configs = config.each_worker + config.each_remote_worker
-        self._normalise = config.normalise
         self._guard = threading.Lock()
-        self._learnt: LearntRanges = {}
+        self._ranges = SharedRanges(config.normalise)
         self._learnt_before: LearntRanges = {}
         """By the network that ran before the last change."""
         self._n_restored: dict[RestoreProcess, int] = {}
@@ -146,8 +146,8 @@ class WorkerGroup:
     ) -> bool:
         """Return whether a worker should restore a time point now.
 
-        It waits while an earlier volume of its position, which may still change its range, is being restored; and it is
-        left to the worker through which it streams, as long as this one lives.
+        It waits while an earlier volume of its position, which may still change its range, is not measured yet; and it
+        is left to the worker through which it streams, as long as this one lives.
 
         Parameters
         ----------
@@ -156,7 +156,7 @@ class WorkerGroup:
         """
         if len(self.workers) > 1 and not self.swap.may_take(keys[0], at_work):
             return False
-        if any(key.p == keys[0].p for key in at_work) and not self._knows_ranges(keys):
+        if any(key.p == keys[0].p and self._ranges.wait_for(key) for key in at_work) and not self._ranges.know(keys):
             return False
         streams = self.arrivals.worker_of(keys[0])
         if streams is None or streams is worker:
@@ -171,6 +171,16 @@ class WorkerGroup:
     def keep(self, volume: Volume) -> None:
         """Keep a raw volume where the next ones of its channel are read with it."""
         self.earlier.keep(volume, self.n_past(volume.key))
+
+    def measure(self, volumes: Sequence[Volume]) -> bool:
+        """Learn the range of a time point that a worker has taken; return whether others may have waited for that.
+
+        One worker alone learns it as it restores.
+        """
+        if len(self.workers) == 1:
+            return False
+        group = None if self._channels is None else self._channels.group_of(volumes[0].key)
+        return self._ranges.measure(self.networks[0 if group is None else group.network].card, volumes)
 
     def restore(
         self,
@@ -196,7 +206,7 @@ class WorkerGroup:
             worker.watch()
             raise WorkerLostError("the inference process was lost before it got this volume")
         self._take_over(worker, volumes[0].key)
-        self._teach(worker)
+        self._teach(worker, volumes)
         self._past.remember(worker.networks)
         keys = [volume.key for volume in volumes]
         with self._working(worker):  # which network it has then, and how far that one looks back, it knows itself
@@ -211,11 +221,9 @@ class WorkerGroup:
 
     def resume(self, spans: Mapping[tuple[int, int], Span]) -> None:
         """Go on with the intensity ranges, by position and channel, of a run that was interrupted."""
-        learnt = {place: LearntRange(span, self._normalise.lock_after_volumes) for place, span in spans.items()}
+        learnt = self._ranges.resume(spans)
         for worker in self.workers:
             worker.learn(learnt)
-        with self._guard:
-            self._learnt = dict(self._learnt) | learnt
 
     def watch(self) -> None:
         """Replace workers that are lost while no volume waits for them; to be called every now and then."""
@@ -276,16 +284,10 @@ class WorkerGroup:
 
     def _note_change(self, forward: bool) -> None:
         """Go on with the ranges that fit the network to come: those of the one before, where both measure alike."""
-        first = self.workers[0].hot_swap
-        with self._guard:
-            before, self._learnt_before = self._learnt_before, self._learnt
-            self._learnt = first.kept_ranges(self._learnt, self.networks) if forward else before
-
-    def _knows_ranges(self, keys: Sequence[VolumeKey]) -> bool:
-        """Return whether volumes have a range that no other volume changes any more."""
-        with self._guard:
-            learnt = (self._learnt.get((key.p, key.c), LearntRange()) for key in keys)
-            return all(known_before(one, self._normalise) is not None for one in learnt)
+        learnt, before = self._ranges.learnt, self._learnt_before
+        self._learnt_before = learnt
+        kept = self.workers[0].hot_swap.kept_ranges(learnt, self.networks) if forward else before
+        self._ranges.go_on_with(kept)
 
     def _take_over(self, worker: RestoreProcess, key: VolumeKey) -> None:
         """Let the worker that got a time point's planes drop them where another one restores it."""
@@ -294,20 +296,17 @@ class WorkerGroup:
         if before is not None and before is not worker:
             worker.arrivals.refuse(key, before.arrivals.drop(key) or whole("moved"))
 
-    def _teach(self, worker: RestoreProcess) -> None:
-        """Give a worker the ranges that volumes have taught, whichever worker restored them."""
-        with self._guard:
-            learnt = dict(self._learnt)
+    def _teach(self, worker: RestoreProcess, volumes: Sequence[Volume]) -> None:
+        """Give a worker the ranges that the volumes before have taught, whichever worker restored them."""
         if len(self.workers) > 1:  # one worker knows them, and after a swap better
-            worker.learn(learnt)
+            self.measure(volumes)
+            worker.learn(self._ranges.before(volumes))
 
     def _learn(self, worker: RestoreProcess, volumes: Sequence[Volume], restored: Sequence[Restored]) -> None:
-        places = {(volume.key.p, volume.key.c) for volume in volumes}
         group = None if self._channels is None else self._channels.group_of(volumes[0].key)
         self._past.restored(0 if group is None else group.network, restored)
-        learnt = {place: one for place, one in worker.supervisor.learnt.items() if place in places}
+        self._ranges.restored(volumes, worker.supervisor.learnt)
         with self._guard:
-            self._learnt = dict(self._learnt) | learnt
             self.choice = worker.choice
             self._n_restored[worker] = self._n_restored.get(worker, 0) + 1
 

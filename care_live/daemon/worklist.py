@@ -155,6 +155,11 @@ class Worklist:
             self._schedule.later(key)
         self._last.clear()
 
+    def look_again(self) -> None:
+        """Ask anew what may be taken beside the jobs that are being done: more may."""
+        with self._changed:
+            self._changed.notify_all()
+
     def finished(self, turn: Turn) -> None:
         """A job is done, or has failed: what waited for its end may be taken."""
         with self._changed:

@@ -267,13 +267,7 @@ class Engine:
 
     def _choose_spans(self, volumes: Sequence[Volume], field: Field) -> dict[tuple[int, int], ranges.RangeChoice]:
         """Return the range of each channel, by position and channel, and what it teaches."""
-        choices = {}
-        for volume, counts in zip(volumes, field.histograms, strict=True):
-            place = (volume.key.p, volume.key.c)
-            before = self.memories.get(place, ranges.LearntRange())
-            span = ranges.measured(self.card, volume, counts)
-            choices[place] = ranges.choose(before, span, ranges.settings_for(volume, self._config.normalise))
-        return choices
+        return ranges.choose_each(self.card, volumes, field.histograms, self.memories, config=self._config.normalise)
 
     def _flags(self, *, mended: bool, empty: bool) -> frozenset[Flag]:
         found: dict[Flag, bool] = {"nan_fixed": mended, "empty": empty, "degraded": self._network.degraded}

@@ -73,6 +73,29 @@ def choose(memory: LearntRange, measured: Span, config: NormaliseConfig) -> Rang
     return RangeChoice(span, LearntRange(span, memory.n_measured + 1), empty)
 
 
+def choose_each(
+    card: ModelCard,
+    volumes: Sequence[Volume],
+    histograms: Sequence[Histogram | None],
+    memories: LearntRanges,
+    *,
+    config: NormaliseConfig,
+) -> dict[tuple[int, int], RangeChoice]:
+    """Return the range of each channel of a time point, by position and channel, and what it teaches.
+
+    Parameters
+    ----------
+    histograms : of each channel, as `geometry.gather` counts them
+    memories : of the volumes before
+    """
+    choices = {}
+    for volume, counts in zip(volumes, histograms, strict=True):
+        place = (volume.key.p, volume.key.c)
+        before, span = memories.get(place, LearntRange()), measured(card, volume, counts)
+        choices[place] = choose(before, span, settings_for(volume, config))
+    return choices
+
+
 def measured(card: ModelCard, volume: Volume, counts: Histogram | None) -> Span:
     """Return the range that the card's kind of normalisation takes from a volume.
 

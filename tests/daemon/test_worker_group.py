@@ -42,14 +42,24 @@ def test_ranges_are_those_of_one_worker_whichever_restores(two: WorkerGroup, net
         np.testing.assert_array_equal(ours[0].maps["mean"], theirs[0].maps["mean"])
 
 
-def test_a_volume_waits_for_those_that_still_change_its_range(two: WorkerGroup) -> None:
-    first, second = two.workers
+def test_a_volume_waits_until_those_that_change_its_range_are_measured(two: WorkerGroup) -> None:
+    _, second = two.workers
     key, at_work = VolumeKey(1, 7), {VolumeKey(0, 7)}
     assert not two.may_take(second, [key], at_work)
     assert two.may_take(second, [key], {VolumeKey(0, 8)})
-    for stack in stacks(p=7, n=3):
-        two.restore(first, [stack])
+    assert two.measure([stacks(p=7)[0]])
     assert two.may_take(second, [key], at_work)
+
+
+def test_ranges_are_those_of_one_worker_whichever_ends_first(two: WorkerGroup, network: Path) -> None:
+    engine, (first, second) = Engine(network, settings(network)), two.workers
+    wanted = [engine.restore([stack])[0] for stack in stacks(p=6)]
+    for stack in stacks(p=6):
+        two.measure([stack])
+    for n, worker in ((2, second), (0, first), (3, first), (1, second)):
+        (ours,) = two.restore(worker, [stacks(p=6)[n]])
+        assert (ours.low, ours.high) == (wanted[n].low, wanted[n].high)
+        np.testing.assert_array_equal(ours.maps["mean"], wanted[n].maps["mean"])
 
 
 def test_a_streamed_volume_is_left_to_its_worker(two: WorkerGroup) -> None:

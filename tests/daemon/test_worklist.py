@@ -43,6 +43,24 @@ def test_a_worker_takes_only_what_it_may():
     assert turn is not None and turn.job.keys == (VolumeKey(0, 1),)
 
 
+def test_a_worker_that_waits_looks_again_when_more_may_be_taken():
+    worklist = worklist_with(VolumeKey(0, 0), VolumeKey(0, 1))
+    taken(worklist)
+    asked, measured, found = threading.Event(), threading.Event(), []
+
+    def may_take(keys: tuple[VolumeKey, ...], at_work: object) -> bool:
+        asked.set()
+        return measured.is_set()
+
+    other = threading.Thread(target=lambda: found.append(worklist.next(may_take)))
+    other.start()
+    assert asked.wait(WAIT_S)
+    measured.set()
+    worklist.look_again()
+    other.join(WAIT_S)
+    assert found[0].job.keys == (VolumeKey(0, 1),)
+
+
 def test_a_job_whose_worker_was_lost_comes_first_and_keeps_its_number():
     worklist = worklist_with(VolumeKey(0, 0), VolumeKey(0, 1))
     lost = taken(worklist)
