@@ -10,7 +10,9 @@ import contextlib
 import itertools
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from care_live.errors import CareLiveError, StageError
@@ -26,7 +28,15 @@ from care_live.offline.cluster_worker import (
     restore_time_points,
 )
 from care_live.offline.computed_with import ComputedWith
-from care_live.offline.handed_out import Resources, TaskOutcome, handed_out, resources_of, result_of, workers_of
+from care_live.offline.handed_out import (
+    Resources,
+    TaskOutcome,
+    UnitsDone,
+    handed_out,
+    resources_of,
+    result_of_one,
+    workers_of,
+)
 from care_live.offline.judged_results import references_of
 from care_live.offline.run_output import RunSession, Step
 from care_live.offline.settings import is_numbers, what_shapes_the_result
@@ -100,8 +110,8 @@ class ClusterRestorer:
 
     def _ask(self, dtype: str, before: ComputedWith | None) -> ComputedWith:
         resources = resources_of(workers_of(self._client))
-        task = self._client.submit(choose_for_all, self._asked, dtype, before, pure=False, resources=resources)
-        chosen: ComputedWith = result_of(task)
+        ask = partial(self._client.submit, choose_for_all, self._asked, dtype, before, pure=False, resources=resources)
+        chosen: ComputedWith = result_of_one(self._client, ask)
         return chosen
 
     def _tasks(
@@ -141,7 +151,6 @@ class _ReferenceOrder:
         """By the results that were asked for so far, which is done in order."""
         self._newest: dict[int, Any] = {}
         """By position: the future of the newest time point with references, until its result is known here."""
-        self._waits_for: dict[TimePoint, Any] = {}
         self._resources: Resources = {}
 
     def joins(self, one: WorkerTask, following: WorkerTask) -> bool:
@@ -158,14 +167,15 @@ class _ReferenceOrder:
                 futures += self._submit(some, priority=int(shown))
         return futures
 
+    def begin_anew(self) -> None:
+        """Let time points that are handed out again wait for new futures, or for what is known here."""
+        self._newest.clear()
+
     def _submit(self, tasks: Sequence[Sequence[WorkerTask]], *, priority: int) -> list[Any]:
         before = [self._newest.get(together[0].time_point.p) for together in tasks]
         futures = self._submitted(tasks, before, priority=priority)
-        for together, waited_for, future in zip(tasks, before, futures, strict=True):
-            if waited_for is not None:
-                self._waits_for[together[0].time_point] = waited_for
-            if priority:  # the next ones of its position wait for it
-                self._newest[together[0].time_point.p] = future
+        if priority:  # the next ones of its position wait for it
+            self._newest |= {one[0].time_point.p: future for one, future in zip(tasks, futures, strict=True)}
         return futures
 
     def _submitted(
@@ -176,37 +186,38 @@ class _ReferenceOrder:
         futures: list[Any] = self._client.map(restore_time_points, known, list(before), **options)
         return futures
 
-    def results(
-        self, together: Sequence[WorkerTask], outcome: TaskOutcome, *, is_last_try: bool = False
-    ) -> Sequence[WorkerResult]:
+    def results(self, together: Sequence[WorkerTask], outcome: TaskOutcome[WorkerTask]) -> Sequence[WorkerResult]:
         """Return what became of the time points of a task.
 
         Workers that died of one time point took with them what they were to do next. So all time points of a task that
         is lost that way are tried once more, one after the other.
         """
         killed = need("distributed.scheduler", extra="cluster").KilledWorker
-        p, before = together[0].time_point.p, self._waits_for.pop(together[0].time_point, None)
-        if self._newest.get(p) is outcome.future:  # those that come now need not wait for it
-            del self._newest[p]
+        p = together[0].time_point.p
         try:
             results: Sequence[WorkerResult] = outcome.result().results
         except CareLiveError:
             raise
-        except killed as error:  # Dask tried it on several workers, each of which died of it, or with it
-            if not is_last_try:
-                died_before = before is not None and before.status == "error"  # of what it waited for
-                return self._one_by_one(together, None if died_before else before)
-            results = [WorkerResult((), (), f"workers died while they restored it: {error}")]
+        except killed:  # Dask tried it on several workers, each of which died of it, or with it
+            results = [self._once_more(task, killed) for task in together]
+        if self._newest.get(p) is outcome.future:  # those that come now need not wait for it
+            del self._newest[p]
         for result in results:
-            self.known = {**self.known, **result.known}
+            self._note(result)
         return results
 
-    def _one_by_one(self, together: Sequence[WorkerTask], before: Any) -> list[WorkerResult]:
-        results: list[WorkerResult] = []
-        for task in together:
-            (future,) = self._submitted([[task]], [before])
-            results += self.results([task], TaskOutcome(future), is_last_try=True)
-        return results
+    def _once_more(self, task: WorkerTask, killed: type[Exception]) -> WorkerResult:
+        """Try a time point alone; what those before it, of its position, have shown is known here."""
+        try:
+            done: UnitsDone = result_of_one(self._client, lambda: self._submitted([[task]], [None])[0])
+        except killed as error:
+            return WorkerResult((), (), f"workers died while they restored it: {error}")
+        result: WorkerResult = done.results[0]
+        self._note(result)
+        return result
+
+    def _note(self, result: WorkerResult) -> None:
+        self.known = {**self.known, **result.known}
 
 
 @contextlib.contextmanager
@@ -214,6 +225,7 @@ def _our_errors(client: Any) -> Iterator[None]:
     """Turn what Dask raises of a scheduler that is gone, or of workers that die, into a StageError."""
     killed = need("distributed.scheduler", extra="cluster").KilledWorker
     closed = need("distributed.comm", extra="cluster").CommClosedError  # the client itself may notice it later
+    lost = (closed, CancelledError)  # the latter where a scheduler lost again and again what it was given
     try:
         yield
     except CareLiveError:
@@ -221,7 +233,7 @@ def _our_errors(client: Any) -> Iterator[None]:
     except killed as error:  # those that die of a time point are counted where it is taken
         raise StageError(f"workers died while they opened the network: {error}") from error
     except Exception as error:
-        if client.status == "running" and not isinstance(error, closed):
+        if client.status == "running" and not isinstance(error, lost):
             raise
         raise StageError(
             f"the Dask scheduler is gone ({type(error).__name__}); what is stored stays: start a scheduler, and give "

@@ -47,7 +47,8 @@ def connect(workers: int | str | Path) -> Iterator[Any]:
         opened.enter_context(_without_its_log())
         try:
             address = opened.enter_context(_here(distributed, workers)) if isinstance(workers, int) else _there(workers)
-            client = opened.enter_context(distributed.Client(address, timeout=ANSWER_S))
+            in_time_s = 2 * ANSWER_S  # a client that gives up by itself leaves a thread: we give up before
+            client = opened.enter_context(distributed.Client(address, timeout=in_time_s))
             client.wait_for_workers(1, timeout=CONNECT_S)
         except (OSError, TimeoutError, ValueError, KeyError) as error:
             raise ConfigError(f"no Dask worker answers at {workers}: {error}") from error

@@ -4,6 +4,9 @@ What scheduler, client and worker do for a task, some milliseconds, does not dep
 short go several to a task, as many as take about a second; longer ones go alone, as a lost worker costs a task.
 Messages are saved, too: tasks that may be handed out at the same moment go in one, and what was done meanwhile comes
 in one.
+
+A scheduler that is started again at the same address knows nothing of what the one before had: all that is on its way
+is handed out once more.
 """
 
 from __future__ import annotations
@@ -15,8 +18,11 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+from care_live.offline import dask_client
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +35,10 @@ ABSENT_S = 10.0
 """So long a task may take before it is looked whether any worker is left; then again."""
 _COUNT_S = 1.0
 """Between two looks at how many workers there are."""
+_LOOK_S = 0.1
+"""Between two looks whether a scheduler is back."""
+MOST_LOSSES = 5
+"""Schedulers that may be lost in a row, before any of them has brought a result."""
 
 Unit = TypeVar("Unit")
 _Given_contra = TypeVar("_Given_contra", contravariant=True)
@@ -53,17 +63,23 @@ def do_units(work: Callable[[Unit], Any], units: Sequence[Unit]) -> UnitsDone:
 
 
 @dataclass(slots=True, eq=False)
-class TaskOutcome:
+class TaskOutcome(Generic[Unit]):
     """What becomes of a task."""
 
-    future: Any
+    units: tuple[Unit, ...]
+    on_the_way: _OnTheWay[Unit]
+    future: Any = None
     done: UnitsDone | None = None
     """What it has brought, where that is here already."""
 
     def result(self) -> UnitsDone:
         """Return what it brings, or raise what it raised; wait for it where it is still on its way."""
-        if self.done is None:
-            self.done = result_of(self.future)
+        while self.done is None:
+            try:
+                self.done = result_of(self.future)
+            except CancelledError as error:
+                self.on_the_way.begin_anew(self, error)
+        self.on_the_way.n_losses = 0
         return self.done
 
 
@@ -76,10 +92,57 @@ class Submitter(Protocol[_Given_contra]):
     def submit(self, tasks: Sequence[Sequence[_Given_contra]], resources: Resources) -> Sequence[Any]:
         """Return the future of each task, of a `UnitsDone`; each takes up these resources."""
 
+    def begin_anew(self) -> None:
+        """Forget all futures: their scheduler is gone, and what is not taken yet is submitted once more, in order."""
+
+
+@dataclass(slots=True, eq=False)
+class _OnTheWay(Generic[Unit]):
+    """Tasks that are handed out and not taken yet, in order."""
+
+    client: Any
+    submitter: Submitter[Unit]
+    waiting: deque[TaskOutcome[Unit]] = field(default_factory=deque)
+    n_losses: int = 0
+    """Schedulers that were lost since the last result."""
+
+    def hand_out(self, tasks: Iterable[tuple[Unit, ...]], resources: Resources) -> None:
+        handed = [TaskOutcome(units, self) for units in tasks]
+        self.waiting.extend(handed)
+        try:
+            self._submit(handed, resources)
+        except CancelledError as error:  # what they wait for was on its way to a scheduler that is gone
+            self.begin_anew(None, error)
+
+    def begin_anew(self, first: TaskOutcome[Unit] | None, error: CancelledError) -> None:
+        """Hand out all once more, to the scheduler that has taken the place of a lost one.
+
+        Parameters
+        ----------
+        first : what is being taken, and waits no more
+        error : what Dask raised, which is raised once more where no scheduler comes, or each is lost
+        """
+        every = [*([] if first is None else [first]), *self.waiting]
+        while True:
+            self.n_losses += 1
+            await_scheduler(self.client, error, n_losses=self.n_losses)
+            self.submitter.begin_anew()
+            try:
+                self._submit(every, resources_of(workers_of(self.client)))
+            except CancelledError as again:
+                error = again
+            else:
+                return
+
+    def _submit(self, handed: Sequence[TaskOutcome[Unit]], resources: Resources) -> None:
+        futures = self.submitter.submit([one.units for one in handed], resources)
+        for outcome, future in zip(handed, futures, strict=True):
+            outcome.future = future
+
 
 def handed_out(
     client: Any, submitter: Submitter[Unit], units: Iterator[Unit]
-) -> Generator[tuple[tuple[Unit, ...], TaskOutcome], None, None]:
+) -> Generator[tuple[tuple[Unit, ...], TaskOutcome[Unit]], None, None]:
     """Hand out units; yield those of each task with what became of it, in order.
 
     What is still on its way when the generator is closed is cancelled.
@@ -88,7 +151,8 @@ def handed_out(
     ----------
     client : of Dask
     """
-    waiting: deque[tuple[tuple[Unit, ...], Any]] = deque()
+    on_the_way = _OnTheWay(client, submitter)
+    waiting = on_the_way.waiting
     looked_s, workers, pace = -math.inf, [], _Pace()
     tasks = _tasks(units, submitter, pace)
     try:
@@ -98,15 +162,15 @@ def handed_out(
                 looked_s = time.monotonic()
             n_free = AHEAD * max(1, len(workers)) - len(waiting)
             if due := list(itertools.islice(tasks, max(0, n_free))):
-                waiting.extend(zip(due, submitter.submit(due, resources_of(workers)), strict=True))
+                on_the_way.hand_out(due, resources_of(workers))
             if not waiting:
                 return
-            for task, outcome in _oldest(client, waiting):
-                yield task, outcome
+            for outcome in _oldest(client, waiting):
+                yield outcome.units, outcome
                 pace.learn(outcome.done)
     finally:
         with contextlib.suppress(Exception):  # a scheduler that is gone has nothing to cancel
-            client.cancel([future for _, future in waiting])
+            client.cancel([outcome.future for outcome in waiting])
 
 
 @dataclass(slots=True)
@@ -133,22 +197,53 @@ def _tasks(units: Iterator[Unit], submitter: Submitter[Unit], pace: _Pace) -> It
         yield tuple(task)
 
 
-def _oldest(
-    client: Any, waiting: deque[tuple[tuple[Unit, ...], Any]]
-) -> Iterator[tuple[tuple[Unit, ...], TaskOutcome]]:
+def _oldest(client: Any, waiting: deque[TaskOutcome[Unit]]) -> Iterator[TaskOutcome[Unit]]:
     """Take the oldest task, done or not, and those behind it that are done."""
-    n_done = sum(1 for _ in itertools.takewhile(lambda one: one[1].status == "finished", waiting))
-    if n_done < 2:
-        task, future = waiting.popleft()
-        yield task, TaskOutcome(future)
+    done = list(itertools.takewhile(lambda one: one.future.status == "finished", waiting))
+    if len(done) < 2:
+        yield waiting.popleft()
         return
-    futures = [future for _, future in itertools.islice(waiting, n_done)]
+    futures = [outcome.future for outcome in done]
     brought: list[UnitsDone | None] = [None]  # the oldest alone, whose result says what has become of it
     with contextlib.suppress(Exception):  # results that were lost with their worker are made again, and that may fail
         brought = client.sync(lambda: client.gather(futures, asynchronous=True), callback_timeout=ABSENT_S)
-    for done in brought:
-        task, future = waiting.popleft()
-        yield task, TaskOutcome(future, done)
+    for one in brought:
+        outcome = waiting.popleft()
+        outcome.done = one
+        yield outcome
+
+
+def result_of_one(client: Any, submit: Callable[[], Any]) -> Any:
+    """Return what a task of Dask brings that shares nothing with others, or raise what it raised.
+
+    Parameters
+    ----------
+    submit : hands it out, and returns its future; called once more where a scheduler was lost with it
+    """
+    for n_losses in itertools.count(1):
+        try:
+            return result_of(submit())
+        except CancelledError as error:
+            await_scheduler(client, error, n_losses=n_losses)
+    raise AssertionError("the count has no end")
+
+
+def await_scheduler(client: Any, error: CancelledError, *, n_losses: int) -> None:
+    """Wait until a client that lost its scheduler has one again; say so.
+
+    Parameters
+    ----------
+    error : raised where none comes in time, or after too many losses in a row
+    """
+    begun_s = time.monotonic()
+    while client.status == "connecting" and time.monotonic() - begun_s < dask_client.ANSWER_S:
+        time.sleep(_LOOK_S)
+    if client.status != "running" or n_losses > MOST_LOSSES:
+        raise error
+    logger.warning(
+        "the Dask scheduler %s lost what it was given, as one that is started again does: it is given once more",
+        client.scheduler.address,
+    )
 
 
 def result_of(future: Any) -> Any:
@@ -186,18 +281,27 @@ def _say_that_workers_are_back(client: Any) -> None:
 
 
 def workers_of(client: Any) -> list[Mapping[str, Any]]:
-    """Return what the scheduler says of each worker; where it does not answer, say so and ask again."""
-    silent = False
+    """Return what the scheduler says of each worker; where it does not answer, say so and ask again.
+
+    Raises
+    ------
+    OSError
+        The client has lost it, and no other one has come in time.
+    """
+    silent, connected_s = False, time.monotonic()
     while True:
         try:
             state = client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=ABSENT_S)
-        except TimeoutError:
-            if client.status != "running":
+        except OSError:  # what waits for too long, too
+            if client.status == "running":
+                connected_s = time.monotonic()
+            elif client.status != "connecting" or time.monotonic() - connected_s > dask_client.ANSWER_S:
                 raise
             if not silent:
                 address = client.scheduler.address
                 logger.warning("the Dask scheduler %s does not answer: work waits until it does", address)
             silent = True
+            time.sleep(_LOOK_S)
         else:
             if silent:
                 logger.warning("the Dask scheduler %s answers again: work goes on", client.scheduler.address)

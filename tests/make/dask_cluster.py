@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 WAIT_S = 240
 
@@ -24,14 +26,23 @@ class Cluster:
         self.file = folder / "scheduler.json"
         self._kept = ("--no-nanny",) if preload is None else ("--nanny", "--preload", preload)
         self._folder = folder
-        options = ("--port", "0", "--no-dashboard", "--protocol", protocol, "--scheduler-file", self.file)
-        self.scheduler = self._start("scheduler", *options)
+        self._options = ("--no-dashboard", "--protocol", protocol, "--scheduler-file", self.file)
+        self.scheduler = self._start("scheduler", "--port", "0", *self._options)
         wait_for(self.file.exists)
         self.workers = [self.add_worker(n) for n in range(n_workers)]
 
     def add_worker(self, number: int) -> subprocess.Popen[bytes]:
         options = ("--nthreads", "2", "--no-dashboard", "--name", number, "--resources", "GPU=1")
         return self._start("worker", "--scheduler-file", self.file, *options, *self._kept)
+
+    def restart_scheduler(self) -> None:
+        """Kill the scheduler and its workers, which end without it, and start another scheduler at the same address."""
+        port = urlsplit(json.loads(self.file.read_bytes())["address"]).port
+        self.close()
+        self.workers.clear()
+        self.file.unlink()
+        self.scheduler = self._start("scheduler", "--port", port, *self._options)
+        wait_for(lambda: self.file.exists() or self.scheduler.poll() is not None)
 
     def close(self) -> None:
         for process in (*self.workers, self.scheduler):

@@ -252,3 +252,24 @@ def test_a_lost_scheduler_ends_the_command_in_one_line(
     assert not client.is_alive()
     assert "scheduler is gone" in str(errors[0])
     assert "Traceback" not in capfd.readouterr().err, "Dask says pages about it"
+
+
+@pytest.mark.slow
+@pytest.mark.alone  # a scheduler starts at the port of the one before
+def test_a_scheduler_that_is_started_again_costs_nothing(
+    data: Path, model: Path, undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed", reason="Dask's distributed is not installed: pip install 'care-live[cluster]'")
+    monkeypatch.setattr("care_live.offline.dask_client.ANSWER_S", WAIT_S)  # a busy machine starts one slowly
+    output, cluster = tmp_path / "out", Cluster(tmp_path)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            restored = pool.submit(care_live.restore, data, output, model=model, workers=cluster.file, **SETTINGS)
+            wait_for(lambda: n_acknowledged(output) > 0 or restored.done())
+            cluster.restart_scheduler()
+            cluster.workers.append(cluster.add_worker(1))
+            report = restored.result(WAIT_S)
+    finally:
+        cluster.close()
+    assert report.problems == []
+    assert files(output) == undisturbed

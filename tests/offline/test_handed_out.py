@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import pytest
 
 from care_live.offline import handed_out as module
 from care_live.offline.dask_client import connect
-from care_live.offline.handed_out import AHEAD, Resources, do_units, handed_out, resources_of
+from care_live.offline.handed_out import AHEAD, Resources, do_units, handed_out, resources_of, result_of_one
 from tests.make.dask_cluster import WAIT_S, Cluster, wait_for
 
 pytestmark = pytest.mark.slow
@@ -45,6 +45,9 @@ class Unordered:
     def submit(self, tasks: Sequence[Sequence[int]], resources: Resources) -> Sequence[Any]:
         works = [self.work] * len(tasks)
         return self.client.map(do_units, works, list(tasks), pure=False, resources=resources)
+
+    def begin_anew(self) -> None:
+        pass
 
 
 def squared(number: int) -> int:
@@ -118,6 +121,69 @@ def test_that_no_worker_is_left_is_said_once_and_one_that_comes_goes_on(
             assert caplog.text.count("has a worker again: work goes on") == 1
     finally:
         cluster.close()
+
+
+@pytest.mark.alone  # a scheduler starts at the port of the one before
+def test_a_scheduler_that_is_started_again_gets_what_was_on_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("care_live.offline.dask_client.ANSWER_S", WAIT_S)  # a busy machine starts one slowly
+    cluster = Cluster(tmp_path, n_workers=1)
+    try:
+        with connect(cluster.file) as client, ThreadPoolExecutor(1) as pool:
+            given = handed_out(client, Unordered(client, partial(waits, for_s=0.01)), iter(range(60)))
+            assert next(given)[1].result().results == (0,)
+            cluster.restart_scheduler()
+            cluster.workers.append(cluster.add_worker(1))
+            rest = pool.submit(lambda: [result for _, outcome in given for result in outcome.result().results])
+            assert rest.result(WAIT_S) == list(range(1, 60))
+            assert caplog.text.count("it is given once more") == 1
+    finally:
+        cluster.close()
+
+
+@pytest.mark.alone  # a scheduler starts at the port of the one before
+def test_a_task_of_its_own_is_asked_again_of_a_scheduler_that_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("care_live.offline.dask_client.ANSWER_S", WAIT_S)
+    cluster = Cluster(tmp_path, n_workers=1)
+    try:
+        with connect(cluster.file) as client, ThreadPoolExecutor(1) as pool:
+            futures: list[Any] = []
+
+            def submit() -> Any:
+                futures.append(client.submit(waits, len(futures), for_s=0.0 if futures else 3600.0, pure=False))
+                return futures[-1]
+
+            asked = pool.submit(result_of_one, client, submit)
+            wait_for(lambda: bool(futures) and any(client.processing().values()))
+            cluster.restart_scheduler()
+            cluster.workers.append(cluster.add_worker(1))
+            assert asked.result(WAIT_S) == 1
+    finally:
+        cluster.close()
+
+
+class _Away:
+    """A client whose scheduler loses all that it is given."""
+
+    status = "running"
+
+    class scheduler:  # noqa: N801 - as Dask has it
+        address = "tcp://nowhere:1"
+
+
+def test_a_scheduler_that_loses_all_again_and_again_is_given_up() -> None:
+    n_tries = itertools.count()
+
+    def submit() -> Any:
+        next(n_tries)
+        raise CancelledError
+
+    with pytest.raises(CancelledError):
+        result_of_one(_Away(), submit)
+    assert next(n_tries) == module.MOST_LOSSES + 1
 
 
 def test_no_more_is_handed_out_than_workers_may_be_ahead(client: Any) -> None:
