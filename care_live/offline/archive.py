@@ -19,6 +19,7 @@ from care_live.offline import provenance
 from care_live.offline.address_output import restore_to_address
 from care_live.offline.computed_with import ComputedWith
 from care_live.offline.data_sets import ArchivePlan, PlannedDataSet
+from care_live.offline.input_trace import trace
 from care_live.offline.named_networks import Networks
 from care_live.offline.opened_network import as_table
 from care_live.offline.progress import ProgressBar
@@ -45,6 +46,8 @@ class RestoreReport:
     """Of data sets that could not be restored at all."""
     n_single_planes: int = 0
     """Time points of one plane, where the network was trained on stacks."""
+    of_plan: tuple[str, ...] = ()
+    """Remarks on what was found to restore."""
 
     @property
     def n_restored(self) -> int:
@@ -74,8 +77,9 @@ class RestoreReport:
 
     @property
     def remarks(self) -> list[str]:
-        """What may make volumes of this session differ from those before, each once."""
-        return list(dict.fromkeys(line for outcome in self.outcomes.values() for line in outcome.remarks))
+        """What was passed over, and what may make volumes of this session differ from those before, each once."""
+        lines = (line for outcome in self.outcomes.values() for line in outcome.remarks)
+        return list(dict.fromkeys([*self.of_plan, *lines]))
 
     @property
     def is_complete(self) -> bool:
@@ -114,7 +118,8 @@ def restore_archive(
         The network must not run.
     """
     shown = plan.address or plan.output
-    report = RestoreReport(shown, network.identity.name, n_single_planes=plan.n_single_planes(network.cards))
+    n_single_planes, of_plan = plan.n_single_planes(network.cards), tuple(plan.remarks)
+    report = RestoreReport(shown, network.identity.name, n_single_planes=n_single_planes, of_plan=of_plan)
     restorer = restorer or LocalRestorer(network)
     with _locked(plan, network, restorer) as chosen, ProgressBar(plan.n_time_points, shown=progress) as bar:
         for entry in plan.entries:
@@ -158,6 +163,7 @@ def _job(entry: PlannedDataSet, plan: ArchivePlan, network: Networks, chosen: Co
             provenance=_provenance(plan, network, keep_raw=plan.keep_raw and not tiff),
             channels=network.choose(recording.contents.plan.channels),
             source_crc32c=provenance.fingerprint(entry.data_set.path),
+            source_trace=trace(entry.data_set.path),
             computed_with=chosen,
             pyramid=plan.pyramid and not tiff,
         )

@@ -23,6 +23,7 @@ from care_live.model.card import ModelCard
 from care_live.offline.channel_engines import networks_of
 from care_live.offline.computed_with import VERSIONS, ComputedWith, other_versions, versions
 from care_live.offline.handed_out import UnitsDone, do_units
+from care_live.offline.input_trace import checksums_of
 from care_live.offline.judged_results import Results, judged, restored_of
 from care_live.offline.named_networks import NamedNetworks, Networks
 from care_live.offline.opened_network import OpenedNetwork
@@ -236,9 +237,10 @@ def _written(task: WorkerTask, results: Results) -> Iterator[WrittenVolume]:
         for volume in volumes:
             if task.keep_raw and volume.key not in task.stored:
                 yield write_raw(task.run, task.folder, volume)
-    for _, restored in results:
+    for volumes, restored in results:
         for one in restored:
-            yield write_restored(task.run, task.folder, one)
+            crcs = () if task.keep_raw else checksums_of(volumes, one.sources)
+            yield write_restored(task.run, task.folder, one, sources_crc32c=crcs)
 
 
 _LOCK = threading.Lock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from care_live.errors import ConfigError, RestoreError, SourceError, VolumeMemoryError
 from care_live.images import Flag, NotRestored, RunEnded, RunStarted, VolumeKey
-from care_live.offline import provenance
+from care_live.offline import input_trace, provenance
 from care_live.offline.channel_engines import ChannelEngines, networks_of
 from care_live.offline.computed_with import VERSIONS, ComputedWith, other_versions, versions
 from care_live.offline.judged_results import Results, judged, references_of, restored_of
@@ -28,6 +29,8 @@ from care_live.store.shared_writer import open_shared_run
 
 if TYPE_CHECKING:  # they are opened elsewhere
     from care_live.offline.named_networks import Networks
+
+logger = logging.getLogger(__name__)
 
 Step = Callable[[], None]
 """Called with each time point that is done, in whatever way."""
@@ -65,6 +68,8 @@ class RunJob:
     """Of the recording, by network; what no network takes passes through."""
     source_crc32c: int | None = None
     """Of the recording's file, see `provenance.fingerprint`."""
+    source_trace: str | None = None
+    """Of all its files, see `input_trace.trace`."""
     computed_with: ComputedWith | None = None
     """What the archive that it is part of chose; None: still to be chosen."""
     pyramid: bool = False
@@ -93,6 +98,7 @@ class RunJob:
         made: dict[str, Any] = {
             provenance.KEY: self.provenance,
             "source_crc32c": self.source_crc32c,
+            input_trace.KEY: self.source_trace,
             VERSIONS: versions(),
         }
         noted = {} if chosen is None else chosen.noted()
@@ -116,6 +122,7 @@ def restore_to_run(job: RunJob, restorer: Restorer, *, step: Step) -> DataSetOut
     """
     with _claimed(job) as claim:
         time_points = TimePoints(job.recording, run_id=job.run_id)
+        refuse_changed_pixels(job, time_points, claim)
         outcome = DataSetOutcome(remarks=[one for one in (job.recording.contents.conversion,) if one])
         left = _left(job, time_points, claim, outcome=outcome, step=step)
         session = RunSession(job, claim, time_points, outcome)
@@ -153,6 +160,28 @@ def refuse_changed(before: object, job: RunJob) -> None:
     if before != job.source_crc32c:
         source = job.recording.contents.summary.get("path")
         raise SourceError(f"{source} has changed since {job.target} was begun: choose another name, or remove it first")
+
+
+def refuse_changed_pixels(job: RunJob, time_points: TimePoints, claim: Claim) -> None:
+    """Raise a SourceError where the recording's files changed, and with them what was restored already.
+
+    Volumes that are left would be restored with ranges, and stand beside volumes, of pixels that are no more.
+    """
+    began = claim.ledger.began
+    before = None if began is None else began.summary.get(input_trace.KEY)
+    if before is None or before == job.source_trace or not (claim.ledger.raw or claim.ledger.restored):
+        return
+    logger.warning(
+        "files of %s are not as they were when %s was begun: what is restored already is compared",
+        job.source,
+        job.target,
+    )
+    if differing := input_trace.differing(time_points, claim.ledger):
+        p, t = differing[0]
+        raise SourceError(
+            f"{job.source} has changed since {job.target} was begun, at {len(differing)} time points that are restored "
+            f"already (the first: t={t}, position {p}): choose another name, or remove it first"
+        )
 
 
 def _left(
@@ -280,9 +309,10 @@ def _store(session: RunSession, writer: RunWriter, results: Results, *, stored: 
         for volume in volumes:
             if session.job.keep_raw and volume.key not in stored:
                 writer.write_raw(volume)
-    for _, restored in results:
+    for volumes, restored in results:
         for one in restored:
-            writer.write_restored(one)
+            crcs = () if session.job.keep_raw else input_trace.checksums_of(volumes, one.sources)
+            writer.write_restored(one, sources_crc32c=crcs)
     session.done(flag for _, restored in results for one in restored for flag in one.flags)
 
 

@@ -122,6 +122,8 @@ class RestoredStored(RestoredRecord, frozen=True, kw_only=True, tag_field="kind"
     flags: tuple[Flag, ...]
     age_s: float | None = None
     """From its last plane to here, seconds; None: restored late or offline, or by an older version."""
+    sources_crc32c: tuple[int, ...] = ()
+    """Of the pixels of each source; empty: a raw volume in the run has its own, or an older version restored it."""
 
     @classmethod
     def of(
@@ -131,9 +133,18 @@ class RestoredStored(RestoredRecord, frozen=True, kw_only=True, tag_field="kind"
         *,
         mantissa_bits: int,
         age_s: float | None = None,
+        sources_crc32c: tuple[int, ...] = (),
     ) -> RestoredStored:
         flags = tuple(sorted(restored.flags))
-        return record_of(cls, restored, arrays=dict(arrays), flags=flags, mantissa_bits=mantissa_bits, age_s=age_s)
+        return record_of(
+            cls,
+            restored,
+            arrays=dict(arrays),
+            flags=flags,
+            mantissa_bits=mantissa_bits,
+            age_s=age_s,
+            sources_crc32c=sources_crc32c,
+        )
 
 
 class Retracted(_Record, frozen=True, kw_only=True, tag="retracted"):

@@ -11,8 +11,8 @@ from care_live.images import Plan, VolumeKey
 from care_live.recorded.run_records import RunBegan
 
 _ALIKE = ("shape_px", "dtype", "channels", "positions", "voxel_size_um", "interval_s")
-_MAY_CHANGE = {"versions"}
-"""Of what computed a result, offline."""
+_MAY_CHANGE = {"versions", "source_trace"}
+"""Of what computed a result, offline, and of its input's files: whether these are others, offline looks itself."""
 _SOURCE: tuple[str, ...] = ("format", "engine", "source")
 """Keys of a summary that name the kind of source; a recorded data set has a format."""
 

@@ -178,8 +178,14 @@ def write_raw(run: SharedRun, folder: str, volume: Volume) -> WrittenVolume:
     return WrittenVolume(RawStored.of(volume, array), windows, {"raw": volume.voxel_size_um}, tuple(left))
 
 
-def write_restored(run: SharedRun, folder: str, restored: Restored) -> WrittenVolume:
+def write_restored(
+    run: SharedRun, folder: str, restored: Restored, *, sources_crc32c: tuple[int, ...] = ()
+) -> WrittenVolume:
     """Put all maps of a restored volume on the disk, in the images that its run's writer has made.
+
+    Parameters
+    ----------
+    sources_crc32c : checksum of each source that the run does not store
 
     Raises
     ------
@@ -197,7 +203,7 @@ def write_restored(run: SharedRun, folder: str, restored: Restored) -> WrittenVo
         left += group.half_written(key.t, key.c, len(kept))
         arrays[product] = group.write(key.t, key.c, kept, combine=combine_of(product))
         windows[product] = ome.window(product, kept)
-    record = RestoredStored.of(restored, arrays, mantissa_bits=EXACT_BITS)
+    record = RestoredStored.of(restored, arrays, mantissa_bits=EXACT_BITS, sources_crc32c=sources_crc32c)
     sizes = {product: one.voxel_size_um for product, one in maps.items()}
     return WrittenVolume(record, windows, sizes, tuple(left))
 

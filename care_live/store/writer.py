@@ -128,12 +128,15 @@ class RunWriter:
         self._failed_raw.discard(key)
         self._written_bytes += array.file_bytes
 
-    def write_restored(self, restored: Restored, *, age_s: float | None = None) -> None:
+    def write_restored(
+        self, restored: Restored, *, age_s: float | None = None, sources_crc32c: tuple[int, ...] = ()
+    ) -> None:
         """Store all maps of a restored volume, or none; replaces an older one.
 
         Parameters
         ----------
         age_s : since its last plane; None: it was not restored live
+        sources_crc32c : checksum of each source that the run does not store
 
         Raises
         ------
@@ -150,7 +153,9 @@ class RunWriter:
         try:
             arrays = self._put_products(restored)
             bits = self._config.restored_mantissa_bits
-            self._note(RestoredStored.of(restored, arrays, mantissa_bits=bits, age_s=age_s))
+            self._note(
+                RestoredStored.of(restored, arrays, mantissa_bits=bits, age_s=age_s, sources_crc32c=sources_crc32c)
+            )
         except StoreError:
             self._take_back(restored)
             raise

@@ -95,7 +95,7 @@ def test_a_data_set_that_is_not_on_a_worker_costs_its_time_points_alone(task: Wo
 def task(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerTask:
     """The first time point of two; what is made of it is stored nowhere."""
     monkeypatch.setattr(cluster_worker, "write_raw", lambda *_: None)
-    monkeypatch.setattr(cluster_worker, "write_restored", lambda *_: None)
+    monkeypatch.setattr(cluster_worker, "write_restored", lambda *_, **__: None)
     movie = np.stack([noisy((3, 16, 18), seed=t) for t in range(2)])
     tifffile.imwrite(tmp_path / "movie.ome.tif", movie, ome=True, metadata={"axes": "TZYX"})
     network = open_network(model, provider="cpu", threads=1)
