@@ -106,7 +106,7 @@ def restore_command(
     if dry_run:
         found = offline.estimate(plan, network)
         _warn_of_doubtful(network.cards)
-        for line in found.lines():
+        for line in [*found.lines(), *plan.remarks]:
             click.echo(printable(line))
         if found.errors:
             sys.exit(1)

@@ -71,6 +71,15 @@ class ArchivePlan:
     """Where results are copied to; empty: they stay where they are."""
     pyramid: bool = True
     """Store coarser levels of large images."""
+    passed_over: tuple[Path, ...] = ()
+    """Files in folders, or that patterns match, whose names are those of no images."""
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a person may not expect, a line each."""
+        n = len(self.passed_over)
+        first = ", ".join(path.name for path in self.passed_over[:3]) + (", ..." if n > 3 else "")
+        return [f"passed over, by their names no images: {n} file{'s' * (n > 1)} ({first})"] if n else []
 
     def address_of(self, entry: PlannedDataSet) -> str:
         """Return where a result is copied to; empty: it stays where it is."""
@@ -119,7 +128,7 @@ def plan_archive(
         )
     output = Path(f".{re.sub(r'[^0-9A-Za-z.-]+', '-', address)}.restoring") if address else Path(output)
     single = is_one(inputs)
-    data_sets = find(inputs)
+    data_sets, passed_over = find(inputs)
     for given in inputs:
         if (
             not address
@@ -137,11 +146,13 @@ def plan_archive(
             if single:
                 raise
             entries.append(PlannedDataSet(one, target, error=str(error).removeprefix(f"{one.path} ")))
-    return ArchivePlan(tuple(entries), output, axes, keep_raw, single, address, pyramid)
+    return ArchivePlan(tuple(entries), output, axes, keep_raw, single, address, pyramid, passed_over)
 
 
-def find(inputs: Sequence[str | Path]) -> list[DataSet]:
+def find(inputs: Sequence[str | Path]) -> tuple[list[DataSet], tuple[Path, ...]]:
     """Return the data sets that inputs name, each once, in the order of the inputs and then by name.
+
+    Also the files beside them that are passed over: in folders, or matched by patterns, and by their names no images.
 
     Parameters
     ----------
@@ -154,14 +165,17 @@ def find(inputs: Sequence[str | Path]) -> list[DataSet]:
         An input names nothing, or two data sets would become one result.
     """
     found: dict[Path | str, DataSet] = {}
+    passed_over: dict[Path, None] = {}
     for given in inputs:
-        ours = list(_of(given))
+        matches = list(_of(given))
+        passed_over |= {one: None for one in matches if isinstance(one, Path)}
+        ours = [one for one in matches if isinstance(one, DataSet)]
         if not ours:
             raise ConfigError(f"there is no data set at {given}: wanted TIFF, NDTiff, OME-Zarr, or a folder of these")
         for one in ours:
             found.setdefault(Path(one.path).resolve() if isinstance(one.path, Path) else one.path, one)
     _refuse_twins(list(found.values()))
-    return list(found.values())
+    return list(found.values()), tuple(passed_over)
 
 
 def is_one(inputs: Sequence[str | Path]) -> bool:
@@ -173,7 +187,8 @@ def is_one(inputs: Sequence[str | Path]) -> bool:
     )
 
 
-def _of(given: str | Path) -> Iterator[DataSet]:
+def _of(given: str | Path) -> Iterator[DataSet | Path]:
+    """Yield the data sets that one input names, and files that are passed over."""
     if is_address(given):
         yield DataSet(str(given), Path(_bare(str(given).rstrip("/").rpartition("/")[2])))
         return
@@ -183,7 +198,12 @@ def _of(given: str | Path) -> Iterator[DataSet]:
         return
     base = _base(path)
     for match in sorted(base.glob(path.relative_to(base).as_posix())) if _is_pattern(given) else ():
-        yield from _at(match, match.relative_to(base).with_name(_bare(match.name)))
+        if match.name.startswith(".") and not path.name.startswith("."):  # as a shell has it
+            continue
+        if match.is_file() and not is_data_set(match):
+            yield match
+        else:
+            yield from _at(match, match.relative_to(base).with_name(_bare(match.name)))
 
 
 def _base(pattern: Path) -> Path:
@@ -194,8 +214,8 @@ def _base(pattern: Path) -> Path:
     return fixed
 
 
-def _at(path: Path, name: Path, above: frozenset[Path] = frozenset()) -> Iterator[DataSet]:
-    """Yield a data set, or those below a folder; what lies inside of a data set is part of it.
+def _at(path: Path, name: Path, above: frozenset[Path] = frozenset()) -> Iterator[DataSet | Path]:
+    """Yield a data set, or those below a folder, and files beside them; what lies inside of a data set is part of it.
 
     A link to one of the folders that it lies in is left out.
     """
@@ -203,8 +223,12 @@ def _at(path: Path, name: Path, above: frozenset[Path] = frozenset()) -> Iterato
         yield DataSet(path, name)
     elif path.is_dir() and (here := path.resolve()) not in above:
         for child in sorted(path.iterdir()):
-            if not child.name.startswith(".") and (child.is_dir() or is_data_set(child)):
+            if child.name.startswith("."):
+                continue
+            if child.is_dir() or is_data_set(child):
                 yield from _at(child, name / _bare(child.name), above | {here})
+            else:
+                yield child
 
 
 def _is_leaf(path: Path) -> bool:

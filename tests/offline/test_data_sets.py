@@ -85,3 +85,22 @@ def test_links_in_a_circle_are_not_followed_and_an_unreadable_folder_is_one_prob
     assert problem.data_set.path == locked
     names = [entry.data_set.name.as_posix() for entry in plan.entries if entry is not problem]
     assert names and not any("again" in name or "itself" in name for name in names)
+
+
+def test_what_is_no_image_by_its_name_is_passed_over_unless_it_is_named_itself(
+    data: Path, tmp_path: Path, model: Path
+) -> None:
+    (tmp_path / "LICENSE.txt").write_text("no image")
+    (tmp_path / "three.ome.tif").write_bytes((data / "three.ome.tif").read_bytes())
+    (tmp_path / ".hidden.txt").write_text("no image")
+    for given in (tmp_path, str(tmp_path / "*")):
+        plan = plan_archive([given], tmp_path.parent / "out", axes=None, keep_raw=True, as_tiff=False)
+        assert [entry.error for entry in plan.entries] == [""]
+        assert plan.remarks == ["passed over, by their names no images: 1 file (LICENSE.txt)"]
+    report = care_live.restore(str(tmp_path / "*"), tmp_path.parent / "out", model=model, **SETTINGS)
+    assert (report.problems, report.remarks) == ([], plan.remarks)
+    named = [tmp_path / "LICENSE.txt", tmp_path / "three.ome.tif"]
+    plan = plan_archive(named, tmp_path.parent / "other", axes=None, keep_raw=True, as_tiff=False)
+    assert [bool(entry.error) for entry in plan.entries] == [True, False]
+    with pytest.raises(ConfigError, match="there is no data set at"):
+        plan_archive([str(tmp_path / "*.txt")], tmp_path.parent / "third", axes=None, keep_raw=True, as_tiff=False)
