@@ -31,12 +31,16 @@ _BESIDE = 3
 _BESIDE_PX = np.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)])
 """Steps (y, x) to the eight pixels beside."""
 _DIRECT_PX = np.array([(-1, 0), (1, 0), (0, -1), (0, 1)])
+_CORNER_PX = np.array([(-1, -1), (-1, 1), (1, -1), (1, 1)])
 _RING_PX = np.array([(y, x) for y in range(-3, 4) for x in range(-3, 4) if max(abs(y), abs(x)) == 3])
 _FEWEST_PX = 7
 _SAMPLED_PX = 65536
 """Show how much pixels differ from those beside."""
 _WING, _WING_SD = 0.08, 1.2
 """Of a spot's height that its direct neighbours have at least, and standard deviations for their noise."""
+_CORNER, _CORNER_SD = 0.3, 3.0
+"""Of the product of two direct neighbours, in heights, that the pixel between them has at least: a spot falls off along
+both axes alike, and three hot pixels at a corner leave it dark. Standard deviations for its noise."""
 _DRAWN_PX = 4
 """From a strong one, to which a network draws light."""
 _MANY = 3e-3
@@ -97,11 +101,15 @@ def _in_spot(least: Counts, places: Pixels2D, sd: float) -> NDArray[np.bool_]:
     ----------
     sd : counts, of a pixel above its neighbours
     """
-    up, down, left, right = _around(least, places, _DIRECT_PX)
     beyond = np.median(_around(least, places, _RING_PX), axis=0)
-    wings = np.minimum(np.maximum(up, down), np.maximum(left, right)) - beyond  # hot ones in a row: dark on one axis
+    height = least[places] - beyond
+    up, down, left, right = _around(least, places, _DIRECT_PX) - beyond
+    vertical, horizontal = np.maximum(up, down), np.maximum(left, right)
+    corner = (_around(least, places, _CORNER_PX) - beyond)[2 * (down > up) + (right > left), np.arange(len(beyond))]
+    is_wide = np.minimum(vertical, horizontal) > _WING * height + _WING_SD * np.float32(sd)  # dark on one axis: a row
+    is_round = corner > _CORNER * vertical * horizontal / np.maximum(height, 1) - _CORNER_SD * np.float32(sd)
     middles = np.zeros((1, *least.shape), np.float32)
-    middles[0][places] = wings > _WING * (least[places] - beyond) + _WING_SD * np.float32(sd)
+    middles[0][places] = is_wide & is_round
     return np.asarray(largest(middles, (0, 1, 1))[0][places] > 0)
 
 

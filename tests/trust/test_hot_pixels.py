@@ -26,6 +26,14 @@ def many(share: float) -> tuple[tuple[int, int], ...]:
     return tuple((int(at) // SHAPE[2], int(at) % SHAPE[2]) for at in chosen)
 
 
+def test_three_at_a_corner_are_hot_and_no_spot() -> None:
+    corners = tuple((20 + 12 * turn, 40, y, x) for turn, (y, x) in enumerate(((1, 1), (1, -1), (-1, 1), (-1, -1))))
+    places = tuple(one for cy, cx, y, x in corners for one in ((cy, cx), (cy + y, cx), (cy, cx + x)))
+    for counts in (120, 400):
+        found = hot_pixels.hot_in(hot(worm(11).raw, counts, places))
+        assert {(int(y), int(x)) for y, x in np.argwhere(found)} == set(places), counts
+
+
 @pytest.mark.parametrize("counts", [45, 400])
 def test_hot_pixels_are_found_where_they_are(counts: int) -> None:
     found = hot_pixels.hot_in(hot(worm(11).raw, counts))
