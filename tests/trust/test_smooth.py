@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from care_live.trust.smooth import largest, smooth, sums_of_squares
+from care_live.trust.smooth import largest, smooth, smooth_at, sums_of_squares
 
 SIGMA = (1.5, 2.5, 1.2)
 
@@ -20,6 +20,20 @@ def test_inside_it_is_a_gaussian() -> None:
 
 def test_a_constant_stays_to_the_border() -> None:
     assert smooth(np.full((7, 200, 30), 3.0, np.float32), SIGMA) == pytest.approx(3.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [SIGMA, (0.0, 1.5, 4.0)], ids=["volume", "planes"])
+@pytest.mark.parametrize("n", [0, 1, 40, 501])
+def test_at_places_it_is_what_it_is_everywhere(n: int, sigma: tuple[float, float, float]) -> None:
+    """Few are smoothed one by one, more than 500 with all others; corners and borders are among them."""
+    rng = np.random.default_rng(3)
+    volume = rng.normal(100, 10, size=(9, 130, 70)).astype(np.float32)
+    corners = [(z, y, x) for z in (0, 8) for y in (0, 129) for x in (0, 69)]
+    inside = rng.integers(0, volume.shape, (n, 3)).tolist()
+    places = np.array([*corners, *inside][:n], np.intp).reshape(n, 3)
+    found = smooth_at(volume, sigma, tuple(places.T))
+    assert found.shape == (n,)
+    assert found == pytest.approx(smooth(volume, sigma)[tuple(places.T)], rel=1e-5)
 
 
 def test_the_square_gives_the_variance_of_white_noise() -> None:
