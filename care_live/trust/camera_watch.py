@@ -13,7 +13,7 @@ from care_live.trust.photon_transfer import TransferPoint, camera_of, transfer_p
 from care_live.trust.seen_noise import NoisePoints, differences, noise_in, noise_points
 
 LEARN_VOLUMES = 8
-"""From which a camera is learnt; of later ones every eighth is looked at."""
+"""From which a camera is learnt."""
 _RECENT = 4
 """Looks at the run that say whether a camera file is of this camera: a person may change its mode meanwhile."""
 
@@ -31,7 +31,6 @@ class CameraWatch:
         self._estimated: CameraModel | None = None
         self._points: deque[tuple[TransferPoint, ...]] = deque(maxlen=_RECENT if given else LEARN_VOLUMES)
         self._noise: deque[NoisePoints] = deque(maxlen=_RECENT)
-        self._n_seen = 0
         self.against: tuple[str, ...] = ()
         """Why the file is of another camera, in words; () while it may be of this one."""
 
@@ -41,7 +40,7 @@ class CameraWatch:
         return self._estimated if self._given is None or self.against else self._given
 
     def look(self, raw: NDArray[Any], predicted: NDArray[Any] | None, without: NDArray[np.bool_] | None = None) -> None:
-        """Take the next volume of the run.
+        """Take a volume of the run; without a file it changes nothing once the camera is learnt.
 
         Parameters
         ----------
@@ -49,8 +48,7 @@ class CameraWatch:
             all, in which fine structures of each plane would pass for noise, and the file is judged by nothing
         without : (y, x) pixels that are broken: no part of the noise
         """
-        self._n_seen += 1
-        if self._n_seen > LEARN_VOLUMES and (self._given is None or self._n_seen % LEARN_VOLUMES):
+        if self._given is None and self._estimated is not None and len(self._points) == LEARN_VOLUMES:
             return
         self._points.append(transfer_points(raw))
         says = f"estimated from {len(self._points)} volume{'s' if len(self._points) > 1 else ''} of this run"

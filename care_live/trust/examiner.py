@@ -124,11 +124,11 @@ class Examiner:
         raw, shown = (np.delete(image, missing, axis=0) if missing else image for image in (volume.pixels, predicted))
         self._n_seen += 1
         is_projection = self._card.task == "project"
-        if (is_due := self._is_due) or self._hot.shape != raw.shape[1:]:
+        if self._is_due or self._hot.shape != raw.shape[1:]:
             self._hot = hot_pixels.hot_in(raw[:0] if is_projection else raw)
             self._blind = hot_pixels.blind_pixels(self._hot)
-        fine = hot_pixels.mended(raw, self._hot) if is_due else raw
-        self._watch.look(fine, None if is_projection else shown, self._blind)
+            fine = hot_pixels.mended(raw, self._hot)
+            self._watch.look(fine, None if is_projection else shown, self._blind)
         if bool(self._watch.against) != was_against:
             self._pattern = PatternEstimate()  # it was learnt on top of the other camera
         camera = self._watch.camera
