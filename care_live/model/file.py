@@ -83,6 +83,23 @@ def read_card(path: Path) -> ModelCard:
     raise ModelError(f"{path} carries no model card: run 'care-live import' on it, or put one beside it as {beside}")
 
 
+def checksum_beside(path: Path) -> str | None:
+    """Return the checksum of the card beside a foreign file; None: the file carries its own.
+
+    Raises
+    ------
+    ModelError
+        As `read_card`.
+    """
+    with blamed_on(f"{path} carries a model card that cannot be read"):
+        carries_its_own = any(entry.key == METADATA_KEY for entry in load(path).metadata_props)
+    beside = path.with_suffix(".card.json")
+    if carries_its_own or not beside.is_file():
+        return None
+    with blamed_on(f"the model card {beside} cannot be read"):
+        return hashlib.sha256(beside.read_bytes()).hexdigest()
+
+
 @contextlib.contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """Give a file to be written, which takes the place of *path* at the end; where that fails, what was there stays.

@@ -13,6 +13,7 @@ from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.offline.channel_engines import ChannelEngines
 from care_live.offline.computed_with import ComputedWith, not_there
+from care_live.offline.provenance import of_network
 from care_live.offline.settings import NetworkSettings, is_numbers, restore_config
 from care_live.restore.channel_choice import ChannelChoice, NetworkWish, choose
 from care_live.restore.network_set import NetworkSet
@@ -84,8 +85,8 @@ class NamedNetworks:
     @property
     def provenance(self) -> dict[str, Any]:
         """Which network each channel has, JSON-able; that of a name alone in it would be another result."""
-        of_names = zip(self.networks, self.identities, strict=True)
-        return {"+".join(one.channels): {"name": made.name, "sha256": made.sha256} for one, made in of_names}
+        of_names = zip(self.networks, self.identities, self._files, strict=True)
+        return {"+".join(one.channels): of_network(made, model) for one, made, model in of_names}
 
     def n_outputs(self, number: int, n_channels: int) -> int:
         """Return how many channels one of the networks makes."""

@@ -20,6 +20,7 @@ from care_live.model.card import ModelCard
 from care_live.offline.channel_engines import inputs, with_past
 from care_live.offline.computed_with import ComputedWith, not_there
 from care_live.offline.progress import ProgressBar
+from care_live.offline.provenance import of_network
 from care_live.offline.settings import NetworkSettings, is_numbers, restore_config
 from care_live.offline.time_points import TimePoints
 from care_live.recorded.array import ArrayRecording
@@ -218,7 +219,7 @@ class OpenedNetwork:
     @property
     def provenance(self) -> dict[str, Any]:
         """What results say of the network, JSON-able."""
-        return {"name": self.identity.name, "sha256": self.identity.sha256}
+        return of_network(self.identity, self.path)
 
     def _open(self, numbers: bool, before: ComputedWith | None) -> Engine:
         if before is None or before.provider == self.config.provider:

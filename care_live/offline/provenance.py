@@ -11,7 +11,8 @@ import msgspec
 from care_live.checksum import crc32c
 from care_live.config import RestoreConfig
 from care_live.errors import ConfigError
-from care_live.images import LIMITS
+from care_live.images import LIMITS, ModelIdentity
+from care_live.model import file
 from care_live.offline.computed_with import VERSIONS, versions
 from care_live.offline.settings import what_shapes_the_result
 
@@ -25,12 +26,18 @@ def of(network: Mapping[str, Any], config: RestoreConfig, *, axes: str | None, k
 
     Parameters
     ----------
-    network : name and checksum; of several, those of each by its channels
+    network : as `of_network` has it; of several, those of each by its channels
     """
     return {
         "network": dict(network),
         "settings": what_shapes_the_result(config) | {"axes": axes, "keep_raw": keep_raw},
     }
+
+
+def of_network(identity: ModelIdentity, model: Path) -> dict[str, str]:
+    """Return what results say of a network; of a foreign one, the checksum of the card beside it, too."""
+    card = file.checksum_beside(model)
+    return {"name": identity.name, "sha256": identity.sha256} | ({} if card is None else {"card_sha256": card})
 
 
 def described(provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,19 +61,27 @@ def fingerprint(source: Path | str) -> int | None:
     if isinstance(source, str) or not source.is_file():
         return None
     n_bytes = source.stat().st_size
-    with source.open("rb") as file:
-        head = file.read(_ENDS_BYTES)
-        file.seek(max(0, n_bytes - _ENDS_BYTES))
-        return crc32c(head + file.read() + str(n_bytes).encode())
+    with source.open("rb") as opened:
+        head = opened.read(_ENDS_BYTES)
+        opened.seek(max(0, n_bytes - _ENDS_BYTES))
+        return crc32c(head + opened.read() + str(n_bytes).encode())
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     before, now = found.get("network"), wanted["network"]
-    differ = [] if before == now else [("network", _networks(before), _networks(now))]
+    differ = [] if before == _as_noted(now, before) else [("network", _networks(before), _networks(now))]
     before, now = found.get("settings"), wanted["settings"]
     before = before if isinstance(before, dict) else {}
     changed = [key for key in now if before.get(key) != now[key]]
     return differ + [(f"settings.{key}", _short(before.get(key)), _short(now[key])) for key in changed]
+
+
+def _as_noted(now: Mapping[str, Any], before: object) -> dict[str, Any]:
+    """Return networks as an older version noted them: without the checksum of a card that lies beside one."""
+    noted = before if isinstance(before, dict) else {}
+    if "sha256" in now:
+        return {key: value for key, value in now.items() if key != "card_sha256" or key in noted}
+    return {channel: _as_noted(one, noted.get(channel)) for channel, one in now.items()}
 
 
 def _networks(found: object) -> str:
@@ -74,7 +89,8 @@ def _networks(found: object) -> str:
     if not isinstance(found, dict):
         return _short(found)
     if "sha256" in found:
-        return f"{found.get('name')} (sha256 {str(found['sha256'])[:8]})"
+        card = f", card {str(found['card_sha256'])[:8]}" if "card_sha256" in found else ""
+        return f"{found.get('name')} (sha256 {str(found['sha256'])[:8]}{card})"
     return ", ".join(f"{_networks(found[channel])} for {channel}" for channel in sorted(found))
 
 

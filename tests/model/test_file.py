@@ -12,7 +12,7 @@ import pytest
 
 from care_live.errors import ModelError, UnknownNetworkError
 from care_live.model import checks
-from care_live.model.file import identity, load, read_card, remove_unfinished, replaced, write_card
+from care_live.model.file import checksum_beside, identity, load, read_card, remove_unfinished, replaced, write_card
 from care_live.model.unfinished import fresh_of
 from tests.make.networks import save_network
 
@@ -80,6 +80,15 @@ def test_a_foreign_network_has_its_card_beside_it(tmp_path: Path) -> None:
         read_card(path)
     (tmp_path / "net.card.json").write_text(card.model_dump_json())
     assert read_card(path) == card
+    before = checksum_beside(path)
+    (tmp_path / "net.card.json").write_text(card.model_copy(update={"low_percentile": 5.0}).model_dump_json())
+    assert before is not None and checksum_beside(path) != before
+
+
+def test_a_card_beside_a_network_that_carries_its_own_counts_for_nothing(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.onnx")
+    (tmp_path / "net.card.json").write_text("{}")
+    assert checksum_beside(path) is None
 
 
 def test_a_broken_card_names_the_field(tmp_path: Path) -> None:

@@ -67,3 +67,18 @@ def test_a_file_is_known_by_its_size_and_both_its_ends(tmp_path: Path) -> None:
         file.write_bytes(changed)
         assert provenance.fingerprint(file) != before
     assert provenance.fingerprint(tmp_path) is None and provenance.fingerprint("https://host/a.zarr") is None
+
+
+def test_another_card_beside_a_foreign_network_is_another_way() -> None:
+    before, after = ({**WORM, "card_sha256": digit * 64} for digit in "ab")
+    provenance.refuse_other(made(before), made(before), "a.tif")
+    with pytest.raises(ConfigError, match=r"abababab, card aaaaaaaa\), now worm3d .*, card bbbbbbbb\)"):
+        provenance.refuse_other(made(before), made(after), "a.tif")
+    with pytest.raises(ConfigError, match="card aaaaaaaa"):
+        provenance.refuse_other(made({"GFP": before}), made({"GFP": after}), "a.tif")
+
+
+def test_a_result_of_a_version_that_noted_no_card_goes_on() -> None:
+    card = {**WORM, "card_sha256": "a" * 64}
+    provenance.refuse_other(made(WORM), made(card), "a.tif")
+    provenance.refuse_other(made({"GFP": WORM}), made({"GFP": card}), "a.tif")
