@@ -111,7 +111,7 @@ class ClusterRestorer:
     def _ask(self, dtype: str, before: ComputedWith | None) -> ComputedWith:
         resources = resources_of(workers_of(self._client))
         ask = partial(self._client.submit, choose_for_all, self._asked, dtype, before, pure=False, resources=resources)
-        chosen: ComputedWith = result_of_one(self._client, ask)
+        chosen: ComputedWith = result_of_one(self._client, ask, resources)
         return chosen
 
     def _tasks(
@@ -209,7 +209,7 @@ class _ReferenceOrder:
     def _once_more(self, task: WorkerTask, killed: type[Exception]) -> WorkerResult:
         """Try a time point alone; what those before it, of its position, have shown is known here."""
         try:
-            done: UnitsDone = result_of_one(self._client, lambda: self._submitted([[task]], [None])[0])
+            done: UnitsDone = result_of_one(self._client, lambda: self._submitted([[task]], [None])[0], self._resources)
         except killed as error:
             return WorkerResult((), (), f"workers died while they restored it: {error}")
         result: WorkerResult = done.results[0]

@@ -69,6 +69,8 @@ class TaskOutcome(Generic[Unit]):
     units: tuple[Unit, ...]
     on_the_way: _OnTheWay[Unit]
     future: Any = None
+    resources: Resources = field(default_factory=dict)
+    """What its task takes up."""
     done: UnitsDone | None = None
     """What it has brought, where that is here already."""
 
@@ -76,7 +78,7 @@ class TaskOutcome(Generic[Unit]):
         """Return what it brings, or raise what it raised; wait for it where it is still on its way."""
         while self.done is None:
             try:
-                self.done = result_of(self.future)
+                self.done = result_of(self.future, self.resources)
             except CancelledError as error:
                 self.on_the_way.begin_anew(self, error)
         self.on_the_way.n_losses = 0
@@ -137,7 +139,7 @@ class _OnTheWay(Generic[Unit]):
     def _submit(self, handed: Sequence[TaskOutcome[Unit]], resources: Resources) -> None:
         futures = self.submitter.submit([one.units for one in handed], resources)
         for outcome, future in zip(handed, futures, strict=True):
-            outcome.future = future
+            outcome.future, outcome.resources = future, resources
 
 
 def handed_out(
@@ -213,16 +215,17 @@ def _oldest(client: Any, waiting: deque[TaskOutcome[Unit]]) -> Iterator[TaskOutc
         yield outcome
 
 
-def result_of_one(client: Any, submit: Callable[[], Any]) -> Any:
+def result_of_one(client: Any, submit: Callable[[], Any], resources: Resources) -> Any:
     """Return what a task of Dask brings that shares nothing with others, or raise what it raised.
 
     Parameters
     ----------
     submit : hands it out, and returns its future; called once more where a scheduler was lost with it
+    resources : what it takes up
     """
     for n_losses in itertools.count(1):
         try:
-            return result_of(submit())
+            return result_of(submit(), resources)
         except CancelledError as error:
             await_scheduler(client, error, n_losses=n_losses)
     raise AssertionError("the count has no end")
@@ -246,8 +249,8 @@ def await_scheduler(client: Any, error: CancelledError, *, n_losses: int) -> Non
     )
 
 
-def result_of(future: Any) -> Any:
-    """Return what a task of Dask brings, or raise what it raised; where no worker is left, say so and wait."""
+def result_of(future: Any, resources: Resources) -> Any:
+    """Return what a task of Dask brings, or raise what it raised; where no worker may do it, say so and wait."""
     absent = False
     while True:
         try:
@@ -255,25 +258,30 @@ def result_of(future: Any) -> Any:
         except TimeoutError:
             if future.status == "error":  # perhaps this very one
                 return future.result()
-            absent = _look_for_workers(future.client, absent=absent)
+            absent = _look_for_workers(future.client, resources, absent=absent)
         else:
             if absent:
                 _say_that_workers_are_back(future.client)
             return result
 
 
-def _look_for_workers(client: Any, *, absent: bool) -> bool:
-    """Return whether there is no worker; say it where that has changed."""
+def _look_for_workers(client: Any, resources: Resources, *, absent: bool) -> bool:
+    """Return whether there is no worker with these resources; say it where that has changed."""
     if client.status != "running":
         return absent
-    are_there = bool(workers_of(client))
+    are_there = any(all(_has(worker, name) for name in resources) for worker in workers_of(client))
     if are_there and absent:
         _say_that_workers_are_back(client)
     elif not (are_there or absent):
+        kind = f"worker with {' and '.join(resources)}" if resources else "worker"
         logger.warning(
-            "no worker is left at the Dask scheduler %s: work waits until one comes", client.scheduler.address
+            "no %s is left at the Dask scheduler %s: work waits until one comes", kind, client.scheduler.address
         )
     return not are_there
+
+
+def _has(worker: Mapping[str, Any], resource: str) -> bool:
+    return bool(worker.get("resources", {}).get(resource))
 
 
 def _say_that_workers_are_back(client: Any) -> None:
@@ -310,4 +318,4 @@ def workers_of(client: Any) -> list[Mapping[str, Any]]:
 
 def resources_of(workers: Iterable[Mapping[str, Any]]) -> Resources:
     """Return what a task takes up: a GPU, where workers were started with ``--resources GPU=1``."""
-    return {"GPU": 1} if any(worker.get("resources", {}).get("GPU") for worker in workers) else {}
+    return {"GPU": 1} if any(_has(worker, "GPU") for worker in workers) else {}

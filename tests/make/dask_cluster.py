@@ -31,8 +31,8 @@ class Cluster:
         wait_for(self.file.exists)
         self.workers = [self.add_worker(n) for n in range(n_workers)]
 
-    def add_worker(self, number: int) -> subprocess.Popen[bytes]:
-        options = ("--nthreads", "2", "--no-dashboard", "--name", number, "--resources", "GPU=1")
+    def add_worker(self, number: int, *, resources: str = "GPU=1") -> subprocess.Popen[bytes]:
+        options = ("--nthreads", "2", "--no-dashboard", "--name", number, "--resources", resources)
         return self._start("worker", "--scheduler-file", self.file, *options, *self._kept)
 
     def restart_scheduler(self) -> None:

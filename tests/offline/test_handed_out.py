@@ -105,19 +105,22 @@ def test_an_error_comes_where_its_unit_would_have_come(client: Any) -> None:
 def test_that_no_worker_is_left_is_said_once_and_one_that_comes_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """One without a GPU is none for tasks that take one."""
     monkeypatch.setattr(module, "ABSENT_S", 0.5)
     cluster = Cluster(tmp_path, n_workers=1)
     try:
         with connect(cluster.file) as client, ThreadPoolExecutor(1) as pool:
+            cluster.workers.append(cluster.add_worker(2, resources="CPU=1"))
+            client.wait_for_workers(2, timeout=WAIT_S)
             given = handed_out(client, Unordered(client, squared), iter(range(20)))
             assert next(given)[1].result().results == (0,)
             cluster.workers[0].kill()
             rest = pool.submit(lambda: [result for _, outcome in given for result in outcome.result().results])
-            wait_for(lambda: "no worker is left at the Dask scheduler" in caplog.text or rest.done())
+            wait_for(lambda: "no worker with GPU is left at the Dask scheduler" in caplog.text or rest.done())
             time.sleep(4 * module.ABSENT_S)
             cluster.workers.append(cluster.add_worker(1))
             assert rest.result(WAIT_S) == [number * number for number in range(1, 20)]
-            assert caplog.text.count("no worker is left") == 1
+            assert caplog.text.count("no worker with GPU is left") == 1
             assert caplog.text.count("has a worker again: work goes on") == 1
     finally:
         cluster.close()
@@ -156,7 +159,7 @@ def test_a_task_of_its_own_is_asked_again_of_a_scheduler_that_is_started_again(
                 futures.append(client.submit(waits, len(futures), for_s=0.0 if futures else 3600.0, pure=False))
                 return futures[-1]
 
-            asked = pool.submit(result_of_one, client, submit)
+            asked = pool.submit(result_of_one, client, submit, {})
             wait_for(lambda: bool(futures) and any(client.processing().values()))
             cluster.restart_scheduler()
             cluster.workers.append(cluster.add_worker(1))
@@ -182,7 +185,7 @@ def test_a_scheduler_that_loses_all_again_and_again_is_given_up() -> None:
         raise CancelledError
 
     with pytest.raises(CancelledError):
-        result_of_one(_Away(), submit)
+        result_of_one(_Away(), submit, {})
     assert next(n_tries) == module.MOST_LOSSES + 1
 
 
