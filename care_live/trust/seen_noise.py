@@ -106,10 +106,12 @@ def noise_points(
     blocks = np.concatenate([_blocks(raw[pair], predicted[pair], ceiling, without) for pair in planes], axis=1)
     if blocks.shape[1] < N_GROUPS:
         return None
-    groups = np.array_split(np.argsort(blocks[0], kind="stable"), N_GROUPS)
-    level, in_raw, both, left = (np.array([float(row[group].mean()) for group in groups]) for row in blocks[1:])
-    n_px = np.array([float(len(group) * BLOCK_PX**2) for group in groups])
-    return NoisePoints(level, in_raw, both, left, n_px, is_single=len(raw) < 2)
+    n_blocks = blocks.shape[1]
+    first = -(-n_blocks * np.arange(N_GROUPS) // N_GROUPS)
+    n_each = np.diff(first, append=n_blocks)
+    in_order = blocks[1:, np.argsort(blocks[0], kind="stable")].astype(np.float64)
+    level, in_raw, both, left = np.add.reduceat(in_order, first, axis=1) / n_each
+    return NoisePoints(level, in_raw, both, left, n_each * float(BLOCK_PX**2), is_single=len(raw) < 2)
 
 
 def _blocks(

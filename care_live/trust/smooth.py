@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -15,8 +16,8 @@ Indices: TypeAlias = tuple[NDArray[np.intp], ...]
 
 _REACH = 3.5
 """Standard deviations at which kernels end."""
-_FEW = 500
-"""Indices that are smoothed one by one; of more the whole volume is."""
+_FEW = 0.3
+"""Of a volume's voxels, that windows around some places read; where they read more, the whole volume is smoothed."""
 _WHOLE_PX, _BLOCK_PX = 60, 32
 """Rows of one product, above which it is cut into blocks: a band of a matrix is mostly zeros."""
 
@@ -53,15 +54,30 @@ def smooth_at(volume: Array, sigma_px: tuple[float, float, float], places: Indic
     ----------
     places : numbers of planes, rows and columns
     """
-    if len(places[0]) > _FEW:
+    window = math.prod(2 * _reach(sigma) + 1 for sigma in sigma_px)
+    if len(places[0]) * window > _FEW * volume.size:
         return smooth(volume, sigma_px)[places]
-    reach = [int(np.ceil(_REACH * sigma)) for sigma in sigma_px]
-    out = np.empty(len(places[0]), np.float32)
-    for number, place in enumerate(np.stack(places, axis=1).tolist()):
-        first = [max(at - far, 0) for at, far in zip(place, reach, strict=True)]
-        part = tuple(slice(low, at + far + 1) for low, at, far in zip(first, place, reach, strict=True))
-        out[number] = smooth(volume[part], sigma_px)[tuple(at - low for at, low in zip(place, first, strict=True))]
-    return out
+    (z, at_z), (y, at_y), (x, at_x) = (
+        _kernels_at(at, n, sigma) for at, n, sigma in zip(places, volume.shape, sigma_px, strict=True)
+    )
+    near = volume[z[:, :, np.newaxis, np.newaxis], y[:, np.newaxis, :, np.newaxis], x[:, np.newaxis, np.newaxis]]
+    lines = np.einsum("pzyx,px->pzy", near, at_x)
+    return np.asarray(np.einsum("pzy,py,pz->p", lines, at_y, at_z), np.float32)
+
+
+def _kernels_at(places: NDArray[np.intp], n: int, sigma_px: float) -> tuple[NDArray[np.intp], Array]:
+    """Return the inputs along an axis of n that reach each place, and their weights, (places, inputs)."""
+    reach = _reach(sigma_px)
+    steps = np.arange(-reach, reach + 1)
+    read = places[:, np.newaxis] + steps
+    kernel = np.exp(-0.5 * (steps / sigma_px) ** 2) if sigma_px > 0 else np.ones(1)
+    weights = np.where((read >= 0) & (read < n), kernel, 0.0)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return np.clip(read, 0, n - 1), weights.astype(np.float32)
+
+
+def _reach(sigma_px: float) -> int:
+    return math.ceil(_REACH * sigma_px)
 
 
 def largest(volume: Array, reach_px: tuple[int, int, int]) -> Array:
@@ -106,7 +122,7 @@ def _product(volume: Array, axis: int, kernel: Array) -> Array:
 
 @lru_cache(maxsize=64)
 def _blocks(n: int, sigma_px: float, power: Power) -> tuple[_Block, ...]:
-    reach = int(np.ceil(_REACH * sigma_px))
+    reach = _reach(sigma_px)
     blocks = []
     step = n if n <= _WHOLE_PX else _BLOCK_PX
     for first in range(0, n, step):

@@ -23,9 +23,9 @@ def test_a_constant_stays_to_the_border() -> None:
 
 
 @pytest.mark.parametrize("sigma", [SIGMA, (0.0, 1.5, 4.0)], ids=["volume", "planes"])
-@pytest.mark.parametrize("n", [0, 1, 40, 501])
+@pytest.mark.parametrize("n", [0, 1, 8, 501])
 def test_at_places_it_is_what_it_is_everywhere(n: int, sigma: tuple[float, float, float]) -> None:
-    """Few are smoothed one by one, more than 500 with all others; corners and borders are among them."""
+    """Of few only the windows around them are read, of many the whole volume is; corners and borders are among them."""
     rng = np.random.default_rng(3)
     volume = rng.normal(100, 10, size=(9, 130, 70)).astype(np.float32)
     corners = [(z, y, x) for z in (0, 8) for y in (0, 129) for x in (0, 69)]
