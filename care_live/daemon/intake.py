@@ -80,8 +80,9 @@ class Intake:
         """Tell a source that keeps its frames what is stored of them, until all are."""
         until_s = time.monotonic() + _SEE_OFF_S
         while isinstance(self.source, KeepsFrames):
+            is_last = not len(self.unstored)  # asked first: what is stored in between is said the next time
             self.source.stored(self.unstored.begin)
-            if not len(self.unstored) or self._halted.is_set() or time.monotonic() > until_s:
+            if is_last or self._halted.is_set() or time.monotonic() > until_s:
                 return
             self.source.next_event(_TICK_S)
 

@@ -304,6 +304,19 @@ def test_a_source_that_keeps_its_frames_is_seen_off_once_all_are_stored(publishe
     assert source.safe[-1] == 12 and source.safe == sorted(source.safe)
 
 
+def test_what_is_stored_while_the_source_is_told_is_told_too(publisher: Publisher) -> None:
+    class Slow(Keeping):
+        def stored(self, before: int) -> None:
+            super().stored(before)
+            for key in KEYS:
+                one.unstored.settle(key)
+
+    source = Slow(numbered(*KEYS))
+    one = Following(source, publisher, plan(KEYS))
+    one.intake.work()
+    assert source.safe[-1] == 12
+
+
 def test_who_stops_at_once_does_not_wait_for_the_disk(publisher: Publisher) -> None:
     source = Keeping(numbered(*KEYS))
     one = Following(source, publisher, plan(KEYS))
