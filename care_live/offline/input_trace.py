@@ -83,10 +83,24 @@ def _trace_of(lines: Iterable[str] | None) -> str | None:
 
 
 def _files(folder: Path) -> Iterator[str]:
-    for place, _, names in os.walk(folder):
+    """Yield a line for each file, also behind links: their names and times stay where the files behind them change."""
+    seen: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        about = Path(place).stat()
+        if (about.st_dev, about.st_ino) in seen:  # a link to a folder that it lies in
+            folders.clear()
+            continue
+        seen.add((about.st_dev, about.st_ino))
         for name in names:
             file = Path(place, name)
-            yield _line(file.relative_to(folder).as_posix(), file.lstat())
+            yield _line(file.relative_to(folder).as_posix(), _about(file))
+
+
+def _about(file: Path) -> os.stat_result:
+    try:
+        return file.stat()
+    except OSError:  # a link to nothing
+        return file.lstat()
 
 
 def _line(name: str, about: os.stat_result) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,23 @@ def test_a_trace_tells_each_change_of_a_file(tmp_path: Path) -> None:
     found.add(trace(tmp_path))
     assert len(found) == 4
     assert trace(tmp_path / "d") != trace(tmp_path / "a" / "c")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows makes links for administrators only")
+def test_a_change_behind_links_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "there/wells").mkdir(parents=True)
+    (tmp_path / "there/wells/0").write_bytes(b"1")
+    (tmp_path / "there/zarr.json").write_bytes(b"{}")
+    (tmp_path / "linked").mkdir()
+    for name, target in {"wells": "wells", "zarr.json": "zarr.json", "gone": "nothing"}.items():
+        (tmp_path / "linked" / name).symlink_to(tmp_path / "there" / target)
+    (tmp_path / "there/wells/circle").symlink_to(tmp_path / "linked")
+    found = {trace(tmp_path / "linked")}
+    assert {trace(tmp_path / "linked")} == found
+    for name in ("wells/0", "zarr.json"):
+        (tmp_path / "there" / name).write_bytes(b"other")
+        found.add(trace(tmp_path / "linked"))
+    assert len(found) == 3
 
 
 def test_a_store_at_an_address_is_listed(tmp_path: Path) -> None:
