@@ -18,7 +18,7 @@ from care_live.errors import ConfigError, RestoreError, SourceError, StoreError
 from care_live.offline import provenance
 from care_live.offline.address_output import restore_to_address
 from care_live.offline.computed_with import ComputedWith
-from care_live.offline.data_sets import ArchivePlan, PlannedDataSet
+from care_live.offline.data_sets import MANIFEST, ArchivePlan, PlannedDataSet
 from care_live.offline.input_trace import trace
 from care_live.offline.named_networks import Networks
 from care_live.offline.opened_network import as_table
@@ -30,8 +30,6 @@ from care_live.store import RunLock
 from care_live.store.disk import space_of
 from care_live.store.fsync import free_bytes, make_folder, replace_file
 from care_live.store.lock import LOCK_NAME
-
-_MANIFEST = "archive.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +193,7 @@ def _locked(plan: ArchivePlan, network: Networks, restorer: Restorer) -> Iterato
     lock = RunLock(plan.output)
     try:
         wanted = _provenance(plan, network, keep_raw=plan.keep_raw)
-        manifest = plan.output / _MANIFEST
+        manifest = plan.output / MANIFEST
         found = _read(manifest) if manifest.exists() else None
         if manifest.exists() and not (found and _is_empty(plan.output)):
             provenance.refuse_other(found, wanted, plan.output)
@@ -211,7 +209,7 @@ def _locked(plan: ArchivePlan, network: Networks, restorer: Restorer) -> Iterato
 
 def _is_empty(folder: Path) -> bool:
     """Return whether an archive has no result yet: settings with which nothing could be restored may be corrected."""
-    return all(one.name in (_MANIFEST, LOCK_NAME) for one in folder.iterdir())
+    return all(one.name in (MANIFEST, LOCK_NAME) for one in folder.iterdir())
 
 
 def _read(manifest: Path) -> dict[str, Any] | None:

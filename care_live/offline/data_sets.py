@@ -15,6 +15,8 @@ from care_live.errors import ConfigError, SourceError
 from care_live.model.card import ModelCard
 from care_live.recorded import is_address, is_data_set, open_recording
 
+MANIFEST = "archive.json"
+"""Lies in an output of several results, and says which network makes them."""
 _NOT_WRITTEN = (".czi", ".h5", ".ims", ".jpeg", ".jpg", ".lif", ".nd2", ".npy", ".png")
 _ENDINGS = (".ome.tiff", ".ome.tif", ".ome.zarr", ".tiff", ".tif", ".zarr")
 
@@ -128,7 +130,9 @@ def plan_archive(
         )
     output = Path(f".{re.sub(r'[^0-9A-Za-z.-]+', '-', address)}.restoring") if address else Path(output)
     single = is_one(inputs)
-    data_sets, passed_over = find(inputs)
+    if not single and not address:  # a shell puts it behind the inputs of a pattern, once it is there
+        inputs = [given for given in inputs if len(inputs) == 1 or not _is_earlier_result(given, output)]
+    data_sets, passed_over = find(inputs, output=None if single or address else output)
     for given in inputs:
         if (
             not address
@@ -146,10 +150,35 @@ def plan_archive(
             if single:
                 raise
             entries.append(PlannedDataSet(one, target, error=str(error).removeprefix(f"{one.path} ")))
+    entries = _without_nested(entries)
     return ArchivePlan(tuple(entries), output, axes, keep_raw, single, address, pyramid, passed_over)
 
 
-def find(inputs: Sequence[str | Path]) -> tuple[list[DataSet], tuple[Path, ...]]:
+def _is_earlier_result(given: str | Path, output: Path) -> bool:
+    return not is_address(given) and (output / MANIFEST).is_file() and Path(given).resolve() == output.resolve()
+
+
+def _without_nested(entries: Sequence[PlannedDataSet]) -> list[PlannedDataSet]:
+    """Mark data sets in whose result another one would lie, as of ``cell.tif`` beside a folder ``cell``."""
+
+    def folded(path: Path) -> str:
+        return path.as_posix().casefold()
+
+    above = {folded(parent): entry for entry in entries for parent in entry.target.parents}
+    return [
+        PlannedDataSet(
+            entry.data_set,
+            entry.target,
+            error=f"its result would be {entry.target}, and that of {inner.data_set.path} would lie in it: restore it "
+            "by a command of its own, with another output, or all as TIFF (--tiff)",
+        )
+        if not entry.error and (inner := above.get(folded(entry.target))) is not None
+        else entry
+        for entry in entries
+    ]
+
+
+def find(inputs: Sequence[str | Path], *, output: Path | None = None) -> tuple[list[DataSet], tuple[Path, ...]]:
     """Return the data sets that inputs name, each once, in the order of the inputs and then by name.
 
     Also the files beside them that are passed over: in folders, or matched by patterns, and by their names no images.
@@ -158,6 +187,7 @@ def find(inputs: Sequence[str | Path]) -> tuple[list[DataSet], tuple[Path, ...]]
     ----------
     inputs : files, data sets, folders that hold data sets at any depth, patterns such as ``"*/day2/*.tif"``, or
         addresses of OME-Zarr such as ``s3://bucket/plate.zarr``
+    output : what lies in it is no match of a pattern: it is what the command before has made
 
     Raises
     ------
@@ -168,6 +198,8 @@ def find(inputs: Sequence[str | Path]) -> tuple[list[DataSet], tuple[Path, ...]]
     passed_over: dict[Path, None] = {}
     for given in inputs:
         matches = list(_of(given))
+        if output is not None and not is_address(given) and not Path(given).exists():
+            matches = [one for one in matches if not _lies_in(one, output)]
         passed_over |= {one: None for one in matches if isinstance(one, Path)}
         ours = [one for one in matches if isinstance(one, DataSet)]
         if not ours:
@@ -176,6 +208,11 @@ def find(inputs: Sequence[str | Path]) -> tuple[list[DataSet], tuple[Path, ...]]
             found.setdefault(Path(one.path).resolve() if isinstance(one.path, Path) else one.path, one)
     _refuse_twins(list(found.values()))
     return list(found.values()), tuple(passed_over)
+
+
+def _lies_in(one: DataSet | Path, folder: Path) -> bool:
+    path = Path(one.path if isinstance(one, DataSet) else one).resolve()
+    return folder.resolve() in (path, *path.parents)
 
 
 def is_one(inputs: Sequence[str | Path]) -> bool:

@@ -104,3 +104,28 @@ def test_what_is_no_image_by_its_name_is_passed_over_unless_it_is_named_itself(
     assert [bool(entry.error) for entry in plan.entries] == [True, False]
     with pytest.raises(ConfigError, match="there is no data set at"):
         plan_archive([str(tmp_path / "*.txt")], tmp_path.parent / "third", axes=None, keep_raw=True, as_tiff=False)
+
+
+@pytest.mark.parametrize("name", ["out", "results/today"])
+def test_a_pattern_does_not_match_what_the_command_before_has_made(copied: Path, model: Path, name: str) -> None:
+    out = copied / name
+    out.parent.mkdir(exist_ok=True)
+    first = care_live.restore(str(copied / "*"), out, model=model, **SETTINGS)
+    made = files(out)
+    again = care_live.restore(str(copied / "*"), out, model=model, **SETTINGS)
+    assert (again.n_before, again.n_restored, again.remarks) == (first.n_restored, 0, [])
+    by_a_shell = [copied / "a", out, copied / "three.ome.tif"]
+    assert care_live.restore(by_a_shell, out, model=model, **SETTINGS).n_restored == 5, "results of a have other names"
+    assert made.items() <= files(out).items()
+
+
+def test_a_result_in_which_another_one_would_lie_is_a_problem_and_no_other(
+    copied: Path, model: Path, tmp_path: Path
+) -> None:
+    (copied / "a.tif").write_bytes((copied / "three.ome.tif").read_bytes())
+    report = care_live.restore(copied, tmp_path / "out", model=model, **SETTINGS)
+    (problem,) = report.problems
+    assert problem.startswith(f"{copied / 'a.tif'}: its result would be") and "--tiff" in problem
+    assert report.n_restored == 7
+    plan = plan_archive([copied], tmp_path / "tiffs", axes=None, keep_raw=True, as_tiff=True)
+    assert not any(entry.error for entry in plan.entries)
