@@ -111,8 +111,12 @@ def restore_command(
         if found.errors:
             sys.exit(1)
         return
-    with offline.restorer_of(network, _workers(workers, scheduler, scheduler_file)) as restorer:
-        report = offline.restore_archive(plan, network, restorer=restorer)
+    try:
+        with offline.restorer_of(network, _workers(workers, scheduler, scheduler_file)) as restorer:
+            report = offline.restore_archive(plan, network, restorer=restorer)
+    except KeyboardInterrupt:
+        click.echo("\ncare-live: interrupted; the same command goes on where it was", err=True)
+        raise
     _warn_of_doubtful(network.cards)
     click.echo(printable(report.summary()))
     for remark in report.remarks:

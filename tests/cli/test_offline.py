@@ -10,8 +10,9 @@ import tifffile
 
 from care_live.cli import main
 from care_live.config import NormaliseConfig, RestoreConfig
+from care_live.images import Restored
 from care_live.restore.engine import Engine
-from care_live.store import RunReader, verify
+from care_live.store import RunReader, RunWriter, verify
 from tests.conftest import need_data
 from tests.make.networks import noisy, save_network, volume
 
@@ -203,3 +204,26 @@ def test_an_existing_result_is_not_overwritten(tmp_path: Path, network: Path, mo
     (tmp_path / "out.tif").write_text("mine")
     assert restore(tmp_path / "movie.tif", tmp_path / "out.tif", "--axes", "TZYX", "--model", network) == 2
     assert (tmp_path / "out.tif").read_text() == "mine"
+
+
+def test_an_interrupted_command_says_that_the_same_goes_on(
+    tmp_path: Path,
+    network: Path,
+    movie: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = (tmp_path / "movie.tif", tmp_path / "out", "--model", network, "--axes", "TZYX")
+    write = RunWriter.write_restored
+
+    def interrupted(self: RunWriter, restored: Restored, **others: object) -> None:
+        if restored.key.t == len(movie) - 1:
+            raise KeyboardInterrupt
+        write(self, restored, **others)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunWriter, "write_restored", interrupted)
+        assert restore(*command) == 130
+    assert "interrupted; the same command goes on where it was" in capsys.readouterr().err
+    assert restore(*command) == 0
+    assert f"{len(movie) - 1} were restored before" in capsys.readouterr().out
