@@ -71,8 +71,11 @@ class SharedRanges:
     def measure(self, card: ModelCard, volumes: Sequence[Volume]) -> bool:
         """Learn from a time point that is about to be restored; return whether others may have waited for that.
 
-        Again, with the same volumes, it teaches nothing.
+        Again, with the same volumes, it teaches nothing. What a network measures on upsampled volumes is left to its
+        worker: they are several times as large, and the daemon's memory is not counted for them.
         """
+        if card.upsampled != "raw-range":
+            return False
         keys = [volume.key for volume in volumes]
         with self._guard:
             if all(key in self._before for key in keys):

@@ -103,3 +103,13 @@ def test_another_network_goes_on_with_its_own_ranges(card: ModelCard, movie: lis
     own = {(0, 0): LearntRange(Span(1, 2), 3)}
     shared.go_on_with(own)
     assert shared.before(movie[:1]) == own
+
+
+def test_what_is_measured_on_upsampled_volumes_is_left_to_the_worker(card: ModelCard, movie: list[Volume]) -> None:
+    shared = SharedRanges(NormaliseConfig())
+    larger = card.model_copy(update={"upsampled": "csbdeep", "factor": 4.0})
+    assert not shared.measure(larger, movie[:1])
+    assert shared.wait_for(movie[1].key), "until the first is restored"
+    learnt = {(0, 0): LearntRange(Span(90, 400), 3)}
+    shared.restored(movie[:1], learnt)
+    assert shared.learnt == learnt
