@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,19 +34,6 @@ def write_group(path: Path, attributes: dict[str, Any]) -> None:
     with translated(f"cannot write the metadata of {path}", path):
         make_folder(path)
         replace_file(path / "zarr.json", json.dumps(metadata, indent=1).encode())
-
-
-def reshaped(array: Any, shape: Sequence[int]) -> Any:
-    """Return an array whose metadata on the disk have just got another shape; to open it anew takes ten times as long.
-
-    Parameters
-    ----------
-    array : as it was opened before; it stays as it is
-    """
-    one = array._async_array  # it and its settings are public in later versions only
-    metadata = one.metadata.update_shape(tuple(shape))
-    config = one.config if hasattr(one, "config") else one._config
-    return import_zarr().Array(type(one)(metadata=metadata, store_path=one.store_path, config=config))
 
 
 def compressors_of(dtype: str) -> tuple[Any, Any]:

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from care_live.store.fsync import PARTIAL_SUFFIX, in_one_step, replace_file, syn
 from care_live.store.ome import chunk_shape, shard_shape
 from care_live.store.raw_codec import BLOSC, IN_METADATA, CodecPicker, RawCodec
 from care_live.store.shard_file import ShardLayout, refuse_wild_chunks, write_shard
-from care_live.store.zarr_arrays import blosc_of, compressors_of, import_zarr, reshaped, write_group, zarr_errors
+from care_live.store.zarr_arrays import blosc_of, compressors_of, import_zarr, write_group, zarr_errors
 
 
 class ImageGroup:
@@ -293,6 +292,6 @@ class ImageGroup:
         n_t, n_c, n_z, *plane_px = self._array.shape
         file = self._folder / "zarr.json"
         metadata = json.loads(file.read_bytes())
-        metadata["shape"] = shape = [max(n_t, t + 1), max(n_c, c + 1), max(n_z, depth), *plane_px]
-        replace_file(file, msgspec.json.format(msgspec.json.encode(metadata), indent=1))
-        self._array = reshaped(self._array, shape)
+        metadata["shape"] = [max(n_t, t + 1), max(n_c, c + 1), max(n_z, depth), *plane_px]
+        replace_file(file, json.dumps(metadata, indent=1).encode())
+        self._array = import_zarr().open_array(store=self._folder, mode="r+")

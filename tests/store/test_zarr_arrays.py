@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 import zarr
 
 from care_live.errors import StoreError
-from care_live.store.zarr_arrays import blosc_of, compressors_of, reshaped, write_group, zarr_errors
+from care_live.store.zarr_arrays import blosc_of, compressors_of, write_group, zarr_errors
 
 
 def test_a_group_is_one_that_zarr_opens(tmp_path: Path) -> None:
@@ -44,15 +43,3 @@ def test_errors_of_zarr_and_of_the_disk_are_ours(tmp_path: Path) -> None:
         raise ValueError("damaged")
     with pytest.raises(StoreError), zarr_errors("cannot read it", tmp_path):
         raise OSError(28, "No space left on device")
-
-
-def test_an_array_of_another_shape_is_as_one_that_is_opened_anew(tmp_path: Path) -> None:
-    before = array(tmp_path / "image", compressors_of("uint16"))
-    before[:] = 7
-    file = tmp_path / "image" / "zarr.json"
-    metadata = json.loads(file.read_bytes()) | {"shape": [8, 8, 8]}
-    file.write_text(json.dumps(metadata))
-    ours, anew = reshaped(before, [8, 8, 8]), zarr.open_array(tmp_path / "image", mode="r")
-    assert ours.metadata == anew.metadata
-    assert (ours[:] == anew[:]).all() and ours[:4].min() == 7 and ours[4:].max() == 0
-    assert before.shape == (4, 8, 8)
