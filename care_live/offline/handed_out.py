@@ -223,12 +223,13 @@ def result_of_one(client: Any, submit: Callable[[], Any], resources: Resources) 
     submit : hands it out, and returns its future; called once more where a scheduler was lost with it
     resources : what it takes up
     """
-    for n_losses in itertools.count(1):
+    n_losses = 0
+    while True:
         try:
             return result_of(submit(), resources)
         except CancelledError as error:
+            n_losses += 1
             await_scheduler(client, error, n_losses=n_losses)
-    raise AssertionError("the count has no end")
 
 
 def await_scheduler(client: Any, error: CancelledError, *, n_losses: int) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ import pytest
 
 from care_live.offline import handed_out as module
 from care_live.offline.dask_client import connect
-from care_live.offline.handed_out import AHEAD, Resources, do_units, handed_out, resources_of, result_of_one
+from care_live.offline.handed_out import AHEAD, handed_out, resources_of, result_of_one
 from tests.make.dask_cluster import WAIT_S, Cluster, wait_for
+from tests.make.unordered import Unordered
 
 pytestmark = pytest.mark.slow
 
@@ -30,24 +30,6 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             yield client
     finally:
         cluster.close()
-
-
-@dataclass(frozen=True)
-class Unordered:
-    """Hands out numbers of which none waits for another one."""
-
-    client: Any
-    work: Callable[[int], int]
-
-    def joins(self, one: int, following: int) -> bool:
-        return True
-
-    def submit(self, tasks: Sequence[Sequence[int]], resources: Resources) -> Sequence[Any]:
-        works = [self.work] * len(tasks)
-        return self.client.map(do_units, works, list(tasks), pure=False, resources=resources)
-
-    def begin_anew(self) -> None:
-        pass
 
 
 def squared(number: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,23 +32,23 @@ def change(plate: Path, field: int) -> None:
     zarr.open_array(plate / f"A/1/{field}/0", mode="r+")[0, 0, 0] += 1
 
 
-@pytest.mark.parametrize("keep_raw", [True, False], ids=["raw is kept", "raw is not kept"])
-def test_pixels_that_changed_in_place_end_in_no_mixture(
-    plate: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_raw: bool
-) -> None:
-    options = {"model": model, "keep_raw": keep_raw, **SETTINGS}
-    interrupt_after(2, monkeypatch, plate, tmp_path / "out", **options)
+@pytest.fixture(params=[True, False], ids=["raw is kept", "raw is not kept"])
+def options(
+    request: pytest.FixtureRequest, plate: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """Return the options of a command that was interrupted after two time points; its result is in ``out``."""
+    chosen = {"model": model, "keep_raw": request.param, **SETTINGS}
+    interrupt_after(2, monkeypatch, plate, tmp_path / "out", **chosen)
+    return chosen
+
+
+def test_pixels_that_changed_in_place_end_in_no_mixture(plate: Path, options: dict[str, Any], tmp_path: Path) -> None:
     change(plate, 1)
     with pytest.raises(SourceError, match=r"has changed since .* at 1 time points .*t=0, position 1"):
         care_live.restore(plate, tmp_path / "out", **options)
 
 
-@pytest.mark.parametrize("keep_raw", [True, False], ids=["raw is kept", "raw is not kept"])
-def test_files_with_the_same_pixels_go_on(
-    plate: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_raw: bool
-) -> None:
-    options = {"model": model, "keep_raw": keep_raw, **SETTINGS}
-    interrupt_after(2, monkeypatch, plate, tmp_path / "out", **options)
+def test_files_with_the_same_pixels_go_on(plate: Path, options: dict[str, Any], tmp_path: Path) -> None:
     for file in plate.rglob("zarr.json"):
         os.utime(file, (1, 1))
     change(plate, N_FIELDS - 1)  # which is not restored yet

@@ -24,12 +24,12 @@ import psutil
 
 from benches._pairs import say
 from benches._spent import cpu_s
-from benches._unordered import Unordered
 from benches.scale import do_nothing
 from care_live.offline.dask_client import connect
 from care_live.offline.handed_out import AHEAD, handed_out
 from care_live.recorded import open_recording
 from care_live.store.journal import Journal
+from tests.make.unordered import Unordered
 
 WORKERS = (1, 10, 100, 300, 1000, 3000, 10_000)
 SPREAD = 0.3

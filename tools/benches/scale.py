@@ -27,12 +27,12 @@ import tifffile
 from benches import _workers
 from benches._pairs import counts, say
 from benches._spent import Spent, cpu_s, spent_in
-from benches._unordered import Unordered
 from care_live.offline import OpenedNetwork, open_network, plan_archive, restore_archive
 from care_live.offline.cluster import ClusterRestorer
 from care_live.offline.dask_client import connect
 from care_live.offline.handed_out import handed_out
 from care_live.offline.run_output import LocalRestorer, Restorer
+from tests.make.unordered import Unordered
 
 
 def measure(arguments: list[str]) -> dict[str, float]:
