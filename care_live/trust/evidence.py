@@ -43,6 +43,10 @@ _OF_LIGHT, _OF_BRIGHTEST, _OF_RANGE = (0.22, 0.09), (0.055, 0.03), (0.04, 0.035)
 than, at the finest and the middle scale. What the network smoothed away near bright nuclei was less than one of the
 first two, in 110 worms. What it made of dense tissue, where a worm is as small as the field, was less than the third.
 The middle scale sees objects between dense bright nuclei whose noise hides them at the finest one."""
+_FAINT, _FAINT_OF_LIGHT = 0.004, 0.05
+"""Of the intensity range, less this share of the local light: a contradiction in the dark that is beyond the noise by
+less is an error of intensity, not of structure. Networks are off by as much all over wide dark places, where noise on
+top of it reaches further than noise alone."""
 _SURPLUS = (1.05, 1.0)
 """Times the noise that such an object is more than: no interval stands between it and chance."""
 _OF_THRESHOLD = 0.8
@@ -200,10 +204,11 @@ def _alarms(z: Array, grid: _Grid, around: Surroundings, tolerance: _Tolerance) 
     counts = np.abs(grid.counts_at(places)) * z_at / np.abs(toned[beyond])
     wide = (places[0], *(place * grid.bin_px // WIDE_PX for place in places[1:]))
     noise, signal = counts * np.where(is_missing, least_missing, least_invented) / z_at, around.signal[wide]
+    faint = np.maximum(_FAINT * tolerance.expected.range_counts - _FAINT_OF_LIGHT * signal, 0)
     if tolerance.expected.interval is None:
-        matters, error = counts > noise + tolerance.expected.limits.allowance * signal, counts
+        matters, error = counts > noise + np.maximum(faint, tolerance.expected.limits.allowance * signal), counts
     else:
-        matters, error = counts > noise, counts - noise
+        matters, error = counts > noise + faint, counts - noise
     of_error = np.where(matters & (counts > _RELEVANT * signal), error, 0) / around.error[wide]
     invented, missing = tolerance.expected.shares(tolerance.scale)
     where[beyond] = of_error > np.where(is_missing, missing, invented)

@@ -63,6 +63,23 @@ def test_an_object_that_was_left_out_is_excused_by_no_interval() -> None:
     assert not found(scene, scene.truth, interval_of(40)).doubts
 
 
+@pytest.mark.parametrize("has_interval", [True, False])
+def test_what_is_faint_all_over_the_dark_is_an_error_of_intensity(*, has_interval: bool) -> None:
+    """By 0.36 % of the range, which noise lifts beyond its threshold; a part that is 2 % brighter is seen."""
+    dark, camera = np.full(SHAPE, 100, np.float32), measured_camera(worm(11), pattern=None)
+    brighter = dark + 0.2
+    brighter[:, 64:, 64:] += 0.9
+    for seed in range(3):
+        interval = interval_of(0.7) if has_interval else None
+        raw = noise_of(dark, seed)
+        faint, seen = (
+            examined(residual.residual_of(raw, shown, camera), camera, 55, interval).doubts
+            for shown in (dark + np.float32(0.2), brighter)
+        )
+        assert not faint
+        assert {doubt.kind for doubt in seen} == {"invented"}
+
+
 def test_what_was_left_out_need_not_be_far_beyond_noise() -> None:
     scene = worm(11)
     (doubt,) = found(scene, scene.truth + nucleus((8.0, 64.0, 64.0), -2.5), interval_of(40)).doubts
