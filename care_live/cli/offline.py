@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from care_live.blas_threads import one_blas_thread
 from care_live.cli import options
 from care_live.wire.printable import printable
 
@@ -92,7 +93,8 @@ def restore_command(
     volumes. Of several, OUT is the folder of their results. OUT may be an address, such as s3://bucket/restored: each
     result is made in a hidden folder here, and copied. Interrupted or killed, the same command goes on.
     """
-    from care_live import offline
+    with one_blas_thread():
+        from care_live import offline
 
     named, settings = _networks(model, channels, config), _settings(**chosen)
     if config is not None and settings["camera"] is None:

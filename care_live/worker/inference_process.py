@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing import connection
 
 import psutil
 
+from care_live.blas_threads import one_blas_thread
 from care_live.config import RestoreConfig
 from care_live.errors import ProtocolError
 from care_live.restore.ranges import LearntRanges
@@ -22,7 +22,6 @@ from care_live.worker.inference_link import InferenceLink
 from care_live.worker.liveness import LostError
 from care_live.worker.processor_pace import ProcessorPace
 
-_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 _DYING_S = 2.0
 """Between the end of its pipe and its own."""
 _NO_BUDGETS: Mapping[int, int] = {}
@@ -56,7 +55,7 @@ class Inference(InferenceLink):
             name="care-live-inference",
             daemon=True,
         )
-        with _one_blas_thread():
+        with one_blas_thread():
             self._process.start()
         theirs.close()
         self._sending.start()
@@ -185,18 +184,3 @@ class RunningNetworks:
     def budgets_px(self) -> dict[int, int]:
         """By network: pixels that it may read at once, where it died of more."""
         return {number: px for number, pace in enumerate(self.paces) if (px := pace.budget_px) is not None}
-
-
-@contextlib.contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """Let the process that starts now use one thread for numpy's products, unless a person has set how many.
-
-    With several, OpenBLAS asks for memory at each product, and ends the process where it gets none.
-    """
-    before = os.environ.get(_BLAS_THREADS)
-    os.environ.setdefault(_BLAS_THREADS, "1")
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop(_BLAS_THREADS, None)  # another start may have taken it back
