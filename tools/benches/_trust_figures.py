@@ -150,7 +150,9 @@ class Figures:
             figures[f"amber_per_100_volumes{suffix}"] = _per_100([colour == "amber" for colour in colours])
             figures[f"red_per_100_volumes{suffix}"] = _per_100([colour == "red" for colour in colours])
             figures[f"false_alarms_per_100_volumes{suffix}"] = _per_100(self.alarms[name])
-        figures |= {f"red_{key}": float(np.mean(alarms)) for key, alarms in self.reds.items() if key.startswith("real")}
+        for key in (key for key in self.reds if key.startswith("real")):
+            figures |= {f"red_{key}": float(np.mean(self.reds[key]))}
+            figures |= {f"false_alarms_per_100_volumes_{key}": _per_100(self.alarms[key])}
         figures |= self._domain() | self._errors_kept() | self._cost()
         return figures
 

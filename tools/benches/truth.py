@@ -14,7 +14,8 @@ times the volumes. ``--seed N`` takes other specimens, which no constant was cho
 ``found_2e, found_4e, erased_4e`` are shares. An alarm is false where the truth shows no error of 3 % of the range or
 more at any of its places: ``false_alarms_per_100_volumes`` counts volumes of the specimen that the network is made for;
 ``_foreign`` the others. ``red_per_100_volumes`` counts all red lights, on errors of the network, too, and
-``amber_per_100_volumes`` those that are not green either.
+``amber_per_100_volumes`` those that are not green either. ``_real_NAME``: of one real stack, as ``red_real_NAME``,
+``found_4e_real_NAME`` and ``erased_4e_real_NAME`` are.
 ``auroc_domain`` compares the distance from training of volumes that the network knows with those that it does not:
 other specimens, a blur, voxels of another size than the metadata says, a camera of another gain with less light.
 ``auroc_error`` says how well the largest residual of a block of voxels tells which blocks are wrong by 5 % of the
