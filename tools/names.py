@@ -13,8 +13,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "care_live"
-OLDER = frozenset({"Product", "Stack", "State", "Weights"})
-"""Types whose names have two meanings. This set may shrink, and never grow."""
 
 
 def modules() -> list[Path]:
@@ -52,7 +50,7 @@ def meaning(value: ast.expr) -> str:
 
 
 def is_type(name: str) -> bool:
-    return name[:1].isupper() and not name.isupper() and name not in OLDER
+    return name[:1].isupper() and not name.isupper()
 
 
 def stems() -> dict[str, list[Path]]:

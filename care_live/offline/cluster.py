@@ -41,7 +41,7 @@ from care_live.offline.judged_results import references_of
 from care_live.offline.run_output import RunSession, Step
 from care_live.offline.settings import is_numbers, what_shapes_the_result
 from care_live.offline.time_points import TimePoint
-from care_live.recorded.run_records import Product, RunBegan
+from care_live.recorded.run_records import RunBegan, StoredProduct
 from care_live.restore.result_maps import ResultMaps
 from care_live.store.shards import folder_of_position
 from care_live.store.shared_writer import ImageExtent, SharedRunWriter, open_shared_run
@@ -254,7 +254,7 @@ def _take(session: RunSession, writer: SharedRunWriter, time_point: TimePoint, r
     session.done(flags)
 
 
-def _extents(session: RunSession, network: Networks, p: int) -> dict[tuple[Product, int], ImageExtent]:
+def _extents(session: RunSession, network: Networks, p: int) -> dict[tuple[StoredProduct, int], ImageExtent]:
     """Return how large each image of a position will be, so that no worker changes the metadata of an array."""
     plan, times = session.job.recording.contents.plan, session.time_points.at[p]
     keys = [key for one in times for key in session.time_points.keys(one)]
@@ -263,7 +263,7 @@ def _extents(session: RunSession, network: Networks, p: int) -> dict[tuple[Produ
     n_channels = max(key.c for key in stored) + 1
     raw = ImageExtent(times[-1].t + 1, n_channels, (max(depths), *plan.shape_px), max(depths), plan.dtype)
     made = _made(session, network, keys)
-    extents: dict[tuple[Product, int], ImageExtent] = {
+    extents: dict[tuple[StoredProduct, int], ImageExtent] = {
         (folder_of(head), p): _restored_extent(raw, of) for head, of in made.items()
     }
     return extents | ({("raw", p): raw} if session.job.keep_raw else {})

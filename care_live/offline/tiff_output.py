@@ -21,7 +21,7 @@ from care_live.offline import provenance
 from care_live.offline.computed_with import ComputedWith
 from care_live.offline.run_output import DataSetOutcome, Restorer, RunJob, Step, refuse_changed, restore_to_run
 from care_live.offline.time_points import TimePoint, TimePoints
-from care_live.store import PRODUCTS, Product, RunReader
+from care_live.store import STORED_PRODUCTS, RunReader, StoredProduct
 from care_live.store.fsync import sync_file, translated
 
 SUFFIXES = (".tif", ".tiff")
@@ -32,7 +32,7 @@ _ABSENT = "not restored"
 class _Map(NamedTuple):
     """One channel of the TIFF."""
 
-    product: Product
+    product: StoredProduct
     c: int
 
 
@@ -191,10 +191,10 @@ def _series(job: RunJob, reader: RunReader) -> Iterator[_Series]:
         )
 
 
-def _of_shape(reader: RunReader, key: VolumeKey, shape: tuple[int, int, int]) -> list[Product]:
+def _of_shape(reader: RunReader, key: VolumeKey, shape: tuple[int, int, int]) -> list[StoredProduct]:
     """Return the maps of one shape: an image of OME-TIFF has one, so coarser maps are left to OME-Zarr."""
     arrays = reader.restoration(key).arrays
-    return [product for product in PRODUCTS if product in arrays and arrays[product].shape == shape]
+    return [product for product in STORED_PRODUCTS if product in arrays and arrays[product].shape == shape]
 
 
 def _times(every: Sequence[TimePoint], p: int) -> tuple[int, ...]:

@@ -24,11 +24,9 @@ from care_live.maps import HEADS, folder_of
 from care_live.wire import plans
 from care_live.wire.codec import Codec, record_of
 
-Product: TypeAlias = str
-"""An image group of a run, by the name of its folder."""
-
-
-PRODUCTS: tuple[Product, ...] = ("raw", *map(folder_of, HEADS))
+StoredProduct: TypeAlias = str
+"""A product by the name of its folder in a run: raw, or a map, whose mean is called *restored* there."""
+STORED_PRODUCTS: tuple[StoredProduct, ...] = ("raw", *map(folder_of, HEADS))
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -118,7 +116,7 @@ class RawStored(VolumeRecord, frozen=True, kw_only=True, tag_field="kind", tag="
 class RestoredStored(RestoredRecord, frozen=True, kw_only=True, tag_field="kind", tag="restored"):
     """A restored volume with all its maps is safe."""
 
-    arrays: dict[Product, StoredArray]
+    arrays: dict[StoredProduct, StoredArray]
     flags: tuple[Flag, ...]
     age_s: float | None = None
     """From its last plane to here, seconds; None: restored late or offline, or by an older version."""
@@ -129,7 +127,7 @@ class RestoredStored(RestoredRecord, frozen=True, kw_only=True, tag_field="kind"
     def of(
         cls,
         restored: Restored,
-        arrays: Mapping[Product, StoredArray],
+        arrays: Mapping[StoredProduct, StoredArray],
         *,
         mantissa_bits: int,
         age_s: float | None = None,

@@ -1,6 +1,6 @@
 """Volumes onto the disk: raw first, lossless and synced; restored maps after. See layout.md."""
 
-from care_live.recorded.run_records import PRODUCTS, Product
+from care_live.recorded.run_records import STORED_PRODUCTS, StoredProduct
 from care_live.store.claim import Claim, claim_run
 from care_live.store.disk import Disk, refuse_unfit
 from care_live.store.fsync import Syncs, nearest_folder
@@ -13,15 +13,15 @@ from care_live.store.writer import RunWriter, open_run
 from care_live.store.zarr_arrays import import_zarr
 
 __all__ = [
-    "PRODUCTS",
+    "STORED_PRODUCTS",
     "Claim",
     "Disk",
     "Ledger",
     "Problem",
-    "Product",
     "RunLock",
     "RunReader",
     "RunWriter",
+    "StoredProduct",
     "Syncs",
     "VerifyReport",
     "check_same_plan",

@@ -15,7 +15,7 @@ from care_live import __version__
 from care_live.errors import StoreError
 from care_live.images import NetworkInUse, Restored, VolumeKey
 from care_live.maps import folder_of
-from care_live.recorded.run_records import PRODUCTS, Product, RunBegan
+from care_live.recorded.run_records import STORED_PRODUCTS, RunBegan, StoredProduct
 from care_live.store import ome
 from care_live.store.fsync import sync_up_to, translated
 from care_live.store.plates import PlateGroups
@@ -40,26 +40,26 @@ class Collection:
         self._run = run
         self._began, self._planned = began, began.plan().stacks
         self._mantissa_bits = mantissa_bits
-        self._images: dict[tuple[Product, int], ImageGroup] = {}
-        self._attributes: dict[tuple[Product, int], dict[str, Any]] = {}
+        self._images: dict[tuple[StoredProduct, int], ImageGroup] = {}
+        self._attributes: dict[tuple[StoredProduct, int], dict[str, Any]] = {}
         self._models: dict[str, dict[str, Any]] = {}
-        self._unsynced: set[tuple[Product, int]] = set()
+        self._unsynced: set[tuple[StoredProduct, int]] = set()
         """Images of an earlier writer, which may have been killed before it synced them."""
-        self._outdated: set[tuple[Product, int]] = set()
+        self._outdated: set[tuple[StoredProduct, int]] = set()
         """Images whose metadata do not name the newest network yet."""
         with translated(f"cannot look for the images of {run}", run):
-            places = [(product, p) for product in PRODUCTS for p in positions(run, product, began)]
+            places = [(product, p) for product in STORED_PRODUCTS for p in positions(run, product, began)]
         for product, p in places:
             self._open(product, p)
         write_group(run, {"ome": {"version": "0.5", "bioformats2raw.layout": 3}, "care_live": self._provenance()})
         self._list_series(self._attributes)
 
     @property
-    def places(self) -> frozenset[tuple[Product, int]]:
+    def places(self) -> frozenset[tuple[StoredProduct, int]]:
         """Product and stage position of every image."""
         return frozenset(self._images)
 
-    def existing(self, product: Product, p: int) -> ImageGroup:
+    def existing(self, product: StoredProduct, p: int) -> ImageGroup:
         """Return an image that some volume has been written to.
 
         Raises
@@ -73,7 +73,7 @@ class Collection:
         return image
 
     def image(
-        self, product: Product, key: VolumeKey, pixels: NDArray[Any], voxel_size_um: tuple[float, float, float]
+        self, product: StoredProduct, key: VolumeKey, pixels: NDArray[Any], voxel_size_um: tuple[float, float, float]
     ) -> ImageGroup:
         """Return the image into which a volume belongs; make it, or add the volume's channel, where needed."""
         place = (product, key.p)
@@ -85,7 +85,7 @@ class Collection:
         self._bring_up_to_date(place)
         return self._images[place]
 
-    def make(self, product: Product, p: int, shape: tuple[int, int, int], dtype: str) -> ImageGroup:
+    def make(self, product: StoredProduct, p: int, shape: tuple[int, int, int], dtype: str) -> ImageGroup:
         """Return the image of a position; made for volumes (z, y, x), without metadata, where it does not exist."""
         if (product, p) not in self._images:
             n_coarser = ome.n_coarser(shape[1:]) if self._began.summary.get(PYRAMID) is True else 0
@@ -100,14 +100,14 @@ class Collection:
         return image
 
     def describe(
-        self, product: Product, key: VolumeKey, window: ome.Window, voxel_size_um: tuple[float, float, float]
+        self, product: StoredProduct, key: VolumeKey, window: ome.Window, voxel_size_um: tuple[float, float, float]
     ) -> None:
         """Add a volume's channel to the metadata of its image, which exists, where it is not described yet."""
         if key.c >= self._n_described((product, key.p)):
             self._describe(product, key, window, voxel_size_um)
         self._bring_up_to_date((product, key.p))
 
-    def remove(self, product: Product, p: int) -> None:
+    def remove(self, product: StoredProduct, p: int) -> None:
         """Remove an image that was made and has no volume; with the last one of a product its folder."""
         with translated(f"cannot remove the empty image of {product}, position {p}", self._run):
             shutil.rmtree(self._folder(product, p))
@@ -127,7 +127,7 @@ class Collection:
             self._models[sha256]["channels"] = list(network.channels)
         self._outdated = {place for place in self._attributes if place[0] != "raw"}
 
-    def _bring_up_to_date(self, place: tuple[Product, int]) -> None:
+    def _bring_up_to_date(self, place: tuple[StoredProduct, int]) -> None:
         """Sync an image that another writer has made, and write the networks into one that lacks the newest."""
         if place in self._unsynced:
             self._synced(self._images[place])
@@ -140,7 +140,7 @@ class Collection:
 
     # -- metadata -------------------------------------------------------------------------------------------
 
-    def _open(self, product: Product, p: int) -> None:
+    def _open(self, product: StoredProduct, p: int) -> None:
         image = self._images[product, p] = ImageGroup(self._folder(product, p), writable=True)
         self._unsynced.add((product, p))
         try:
@@ -154,12 +154,12 @@ class Collection:
             self._attributes[product, p] = attributes
             self._models |= models
 
-    def _n_described(self, place: tuple[Product, int]) -> int:
+    def _n_described(self, place: tuple[StoredProduct, int]) -> int:
         attributes = self._attributes.get(place)
         return 0 if attributes is None else len(attributes["ome"]["omero"]["channels"])
 
     def _describe(
-        self, product: Product, key: VolumeKey, window: ome.Window, voxel_size_um: tuple[float, float, float]
+        self, product: StoredProduct, key: VolumeKey, window: ome.Window, voxel_size_um: tuple[float, float, float]
     ) -> None:
         """Write the metadata of an image whose volumes so far have fewer channels than this one."""
         place = (product, key.p)
@@ -185,17 +185,17 @@ class Collection:
         self._list_series({*self._attributes, place})
         self._attributes[place] = attributes  # only now: where a disk refused, the next volume tries again
 
-    def _describe_product(self, product: Product, p: int, positions: set[int]) -> None:
+    def _describe_product(self, product: StoredProduct, p: int, positions: set[int]) -> None:
         plate = PlateGroups(self._run, self._began)
         described = {"care_live": self._provenance() | ome.meaning(product)}
         write_group(self._run / product, plate.attributes(positions) | described)
         plate.write_well(product, p, positions)
 
-    def _folder(self, product: Product, p: int) -> Path:
+    def _folder(self, product: StoredProduct, p: int) -> Path:
         return self._run / product / folder_of_position(self._began, p)
 
-    def _list_series(self, places: Iterable[tuple[Product, int]]) -> None:
-        order = sorted(places, key=lambda place: (PRODUCTS.index(place[0]), place[1]))
+    def _list_series(self, places: Iterable[tuple[StoredProduct, int]]) -> None:
+        order = sorted(places, key=lambda place: (STORED_PRODUCTS.index(place[0]), place[1]))
         series = [self._folder(*place).relative_to(self._run).as_posix() for place in order]
         write_group(self._run / "OME", {"ome": {"version": "0.5", "series": series}})
 
@@ -222,9 +222,9 @@ class MapArray(NamedTuple):
     """(z, y, x)."""
 
 
-def products_of(restored: Restored) -> dict[Product, MapArray]:
+def products_of(restored: Restored) -> dict[StoredProduct, MapArray]:
     """Return the maps of a restored volume by the image that each belongs to."""
-    found: dict[Product, MapArray] = {}
+    found: dict[StoredProduct, MapArray] = {}
     for head, pixels in restored.maps.items():
         side = 2 ** restored.level_of(head)
         z_um, y_um, x_um = restored.voxel_size_um

@@ -14,7 +14,6 @@ from care_live.images import NotRestored, State, VolumeKey
 from care_live.recorded.run_records import (
     ModelNoted,
     NotRestoredNoted,
-    Product,
     RawStored,
     Record,
     RestoredStored,
@@ -24,6 +23,7 @@ from care_live.recorded.run_records import (
     RunResumed,
     StateNoted,
     StoredArray,
+    StoredProduct,
     from_json,
     to_json,
 )
@@ -121,9 +121,9 @@ class Ledger:
     models: dict[str, ModelNoted] = field(default_factory=dict)
     """By sha256; the last one of some channels restores them."""
     ended: RunEndNoted | None = None
-    _products: dict[VolumeKey, tuple[Product, ...]] = field(default_factory=dict)
+    _products: dict[VolumeKey, tuple[StoredProduct, ...]] = field(default_factory=dict)
     """Of each restored volume."""
-    _alike: dict[tuple[Product, ...], tuple[Product, ...]] = field(default_factory=dict)
+    _alike: dict[tuple[StoredProduct, ...], tuple[StoredProduct, ...]] = field(default_factory=dict)
     """One tuple for all volumes that have the same products."""
     _made_from: Counter[VolumeKey] = field(default_factory=Counter)
     """Raw volume: how many restored ones were made from it."""
@@ -196,26 +196,26 @@ class Ledger:
         """Return the raw volumes of which something was restored."""
         return frozenset(self._made_from)
 
-    def state(self, product: Product, key: VolumeKey) -> State:
+    def state(self, product: StoredProduct, key: VolumeKey) -> State:
         """Return the state of a volume; a restored one is as good as its worst source."""
         sources = (key,) if product == "raw" else self.restored[key].sources
         unknown: State = "suspect" if self._keeps_raw else "confirmed"  # a damaged line may have taken it
         states = {self.states.get(source, unknown) for source in sources}
         return next(state for state in ("suspect", "provisional", "confirmed") if state in states)
 
-    def keys(self, product: Product) -> list[VolumeKey]:
+    def keys(self, product: StoredProduct) -> list[VolumeKey]:
         """Return the volumes of which a product is committed, oldest first."""
         if product == "raw":
             return sorted(self.raw)
         return sorted(key for key, products in self._products.items() if product in products)
 
-    def arrays(self, product: Product) -> dict[VolumeKey, StoredArray]:
+    def arrays(self, product: StoredProduct) -> dict[VolumeKey, StoredArray]:
         """Return what is committed of one product."""
         if product == "raw":
             return {key: record.array for key, record in self.raw.items()}
         return {key: record.arrays[product] for key, record in self.restored.items() if product in record.arrays}
 
-    def array(self, product: Product, key: VolumeKey) -> StoredArray | None:
+    def array(self, product: StoredProduct, key: VolumeKey) -> StoredArray | None:
         """Return what is committed of one volume of one product."""
         if product == "raw":
             raw = self.raw.get(key)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from care_live.images import LIMITS
 from care_live.maps import MAPS, folder_of
-from care_live.recorded.run_records import Product
+from care_live.recorded.run_records import StoredProduct
 
 Window: TypeAlias = tuple[float, float]
 """Intensities that a viewer shows as black and as white."""
@@ -27,7 +27,7 @@ _CHUNK_PX = (8, 512, 512)
 _COARSEST_PX = 512
 _COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF4040")
 _KINDS = {folder_of(head): kind for head, kind in MAPS.items()}
-_MEANINGS: Mapping[Product, str] = {
+_MEANINGS: Mapping[StoredProduct, str] = {
     "raw": "camera counts as recorded, lossless",
     **{folder: f"{kind.meaning}; {LIMITS}" for folder, kind in _KINDS.items()},
 }
@@ -87,13 +87,13 @@ def channel(label: str, number: int, *, window: Window, limits: Window) -> dict[
     }
 
 
-def meaning(product: Product) -> dict[str, Any]:
+def meaning(product: StoredProduct) -> dict[str, Any]:
     """Return what a person who finds this group must know."""
     described: dict[str, Any] = {"product": product, "meaning": _MEANINGS[product]}
     return described if product == "raw" else described | {"limits": LIMITS}
 
 
-def window(product: Product, pixels: NDArray[Any]) -> Window:
+def window(product: StoredProduct, pixels: NDArray[Any]) -> Window:
     """Return a contrast that neither a dead pixel nor an empty corner spoils, from every few pixels."""
     kind = _KINDS.get(product)
     if kind is not None and kind.limits is not None:

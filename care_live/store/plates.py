@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from care_live.recorded.run_records import Product, RunBegan
+from care_live.recorded.run_records import RunBegan, StoredProduct
 from care_live.store.shards import is_plate
 from care_live.store.zarr_arrays import write_group
 
@@ -35,7 +35,7 @@ class PlateGroups:
         }
         return {"ome": {"version": "0.5", "plate": plate}}
 
-    def write_well(self, product: Product, p: int, positions: Iterable[int]) -> None:
+    def write_well(self, product: StoredProduct, p: int, positions: Iterable[int]) -> None:
         """Write the groups of the row and the well that a stage position lies in; these positions have an image."""
         if not is_plate(self._began):
             return

@@ -13,13 +13,13 @@ from care_live.images import NotRestored, Plan, Restored, State, Volume, VolumeK
 from care_live.maps import HEADS, folder_of
 from care_live.pyramid import coarser, combine_of
 from care_live.recorded.run_records import (
-    PRODUCTS,
+    STORED_PRODUCTS,
     ModelNoted,
-    Product,
     RawStored,
     RestoredStored,
     RunEndNoted,
     StoredArray,
+    StoredProduct,
 )
 from care_live.store.journal_tail import JournalTail, News
 from care_live.store.ledger import Ledger
@@ -64,7 +64,7 @@ class RunReader:
     def _begin_anew(self) -> None:
         self._tail = JournalTail(self.path)
         self._ledger = Ledger()
-        self._images: dict[tuple[Product, int], ImageGroup] = {}
+        self._images: dict[tuple[StoredProduct, int], ImageGroup] = {}
 
     def refresh(self) -> None:
         """Read what the journal has got since the last time; all of it where it is no longer what it was.
@@ -134,7 +134,7 @@ class RunReader:
 
     def _repr_html_(self) -> str:
         """Return what the run is as a table, for a notebook."""
-        counts = {product: len(self.keys(product)) for product in PRODUCTS}
+        counts = {product: len(self.keys(product)) for product in STORED_PRODUCTS}
         rows = {
             "run": self.run_id,
             "volumes": ", ".join(f"{n} {product}" for product, n in counts.items() if n),
@@ -147,15 +147,15 @@ class RunReader:
 
     # -- what is in it --------------------------------------------------------------------------------------
 
-    def has(self, product: Product, key: VolumeKey) -> bool:
+    def has(self, product: StoredProduct, key: VolumeKey) -> bool:
         """Return whether a volume is safe."""
         return self._ledger.array(product, key) is not None
 
-    def keys(self, product: Product) -> list[VolumeKey]:
+    def keys(self, product: StoredProduct) -> list[VolumeKey]:
         """Return the volumes that are safe, oldest first."""
         return self._ledger.keys(product)
 
-    def state(self, key: VolumeKey, product: Product = "raw") -> State:
+    def state(self, key: VolumeKey, product: StoredProduct = "raw") -> State:
         """Return whether a volume is provisional, confirmed or suspect; a restored one is as its worst source."""
         self._must_have(product, key)
         return self._ledger.state(product, key)
@@ -180,7 +180,7 @@ class RunReader:
 
     # -- pixels ---------------------------------------------------------------------------------------------
 
-    def array(self, product: Product = "restored", p: int = 0) -> RunArray:
+    def array(self, product: StoredProduct = "restored", p: int = 0) -> RunArray:
         """Return all volumes of a product at one stage position as one array, read as it is looked at.
 
         Raises
@@ -192,11 +192,11 @@ class RunReader:
         --------
         >>> ndv.imshow(care_live.open_run("runs/worm").array("restored"))
         """
-        if product not in PRODUCTS:
-            raise StoreError(f"a run has no {product!r}: wanted one of {', '.join(PRODUCTS)}")
+        if product not in STORED_PRODUCTS:
+            raise StoreError(f"a run has no {product!r}: wanted one of {', '.join(STORED_PRODUCTS)}")
         return RunArray(self, product, p)
 
-    def read(self, product: Product, key: VolumeKey, *, level: int = 0) -> NDArray[Any]:
+    def read(self, product: StoredProduct, key: VolumeKey, *, level: int = 0) -> NDArray[Any]:
         """Return a volume, (z, y, x), read-only.
 
         Parameters
@@ -238,10 +238,10 @@ class RunReader:
         maps = {head: self.read(folder, key) for head in HEADS if (folder := folder_of(head)) in made.arrays}
         return record_of(Restored, made, raw=raw, maps=maps, flags=frozenset(made.flags))
 
-    def _read(self, product: Product, key: VolumeKey, stored: StoredArray) -> NDArray[Any]:
+    def _read(self, product: StoredProduct, key: VolumeKey, stored: StoredArray) -> NDArray[Any]:
         return self._image(product, key, stored.shape[0]).read(key.t, key.c, stored)
 
-    def _image(self, product: Product, key: VolumeKey, depth: int) -> ImageGroup:
+    def _image(self, product: StoredProduct, key: VolumeKey, depth: int) -> ImageGroup:
         image = self._images.get((product, key.p))
         if image is None or not image.holds(key.t, key.c, depth):  # the array has grown since
             image = self._images[product, key.p] = ImageGroup(
@@ -249,7 +249,7 @@ class RunReader:
             )
         return image
 
-    def _must_have(self, product: Product, key: VolumeKey) -> StoredArray:
+    def _must_have(self, product: StoredProduct, key: VolumeKey) -> StoredArray:
         stored = self._ledger.array(product, key)
         if stored is None:
             raise StoreError(f"run {self.path} has no {product} volume {tuple(key)}")

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from care_live.images import Plan, VolumeKey
 from care_live.maps import level_of
-from care_live.recorded.run_records import Product, RawStored, RestoredStored, RunEndNoted, StoredArray
+from care_live.recorded.run_records import RawStored, RestoredStored, RunEndNoted, StoredArray, StoredProduct
 
 AxisIndex: TypeAlias = int | slice
 _N_KEPT = 4
@@ -32,11 +32,11 @@ class ReadsVolumes(Protocol):
 
     def refresh(self) -> None: ...
 
-    def keys(self, product: Product) -> list[VolumeKey]: ...
+    def keys(self, product: StoredProduct) -> list[VolumeKey]: ...
 
-    def has(self, product: Product, key: VolumeKey) -> bool: ...
+    def has(self, product: StoredProduct, key: VolumeKey) -> bool: ...
 
-    def read(self, product: Product, key: VolumeKey) -> NDArray[Any]: ...
+    def read(self, product: StoredProduct, key: VolumeKey) -> NDArray[Any]: ...
 
     def acquisition(self, key: VolumeKey) -> RawStored: ...
 
@@ -59,7 +59,7 @@ class RunArray:
     dims = ("t", "c", "z", "y", "x")
     """Names of the axes, which viewers show at their sliders."""
 
-    def __init__(self, reader: ReadsVolumes, product: Product, p: int) -> None:
+    def __init__(self, reader: ReadsVolumes, product: StoredProduct, p: int) -> None:
         self._reader, self._product, self._p = reader, product, p
         self._guard = threading.RLock()  # a viewer reads in threads of its own, while it draws
         self._kept: OrderedDict[VolumeKey, tuple[StoredArray, NDArray[Any]]] = OrderedDict()

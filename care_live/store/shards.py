@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from care_live.images import VolumeKey
-from care_live.recorded.run_records import PRODUCTS, Product, RunBegan
+from care_live.recorded.run_records import STORED_PRODUCTS, RunBegan, StoredProduct
 from care_live.store.fsync import PARTIAL_SUFFIX
 from care_live.store.ledger import Ledger
 
@@ -58,17 +58,17 @@ def image_of(run: Path, file: Path) -> Path:
     return run.joinpath(*parts[:depth])
 
 
-def positions(run: Path, product: Product, began: RunBegan) -> list[int]:
+def positions(run: Path, product: StoredProduct, began: RunBegan) -> list[int]:
     """Return the stage positions that have an array of a product."""
     found = (path.parents[1].name for path in (run / product).glob("*/0/zarr.json"))
     of_plate = (p for folder, p in fields(began).items() if (run / product / folder / "0/zarr.json").is_file())
     return sorted({*(int(name) for name in found if is_number(name)), *of_plate})
 
 
-def shards(run: Path, began: RunBegan | None) -> Iterator[tuple[Product, VolumeKey, Path]]:
+def shards(run: Path, began: RunBegan | None) -> Iterator[tuple[StoredProduct, VolumeKey, Path]]:
     """Yield every shard file on the disk, of coarser levels too, and which volume it belongs to."""
     of_plate = fields(began)
-    for product in PRODUCTS:
+    for product in STORED_PRODUCTS:
         for path in _shard_files(run / product, level="[0-9]*"):
             *_, t, c, z, _, _ = path.parts
             folder = path.parents[6].relative_to(run / product).as_posix()
@@ -83,7 +83,7 @@ def _shard_files(folder: Path, *, level: str = "0") -> list[Path]:
 
 def orphans(run: Path, ledger: Ledger) -> list[Path]:
     """Return shards of volumes that were never acknowledged, or have been retracted."""
-    committed = {product: set(ledger.keys(product)) for product in PRODUCTS}
+    committed = {product: set(ledger.keys(product)) for product in STORED_PRODUCTS}
     return [path for product, key, path in shards(run, ledger.began) if key not in committed[product]]
 
 
@@ -109,5 +109,7 @@ def foreign_folders(run: Path, began: RunBegan | None) -> list[Path]:
     if is_plate(began):
         return []  # rows and columns may have any name
     patterns = ("*", "*/0/c/*", "*/0/c/*/*")
-    found = (path for product in PRODUCTS for pattern in patterns for path in sorted((run / product).glob(pattern)))
+    found = (
+        path for product in STORED_PRODUCTS for pattern in patterns for path in sorted((run / product).glob(pattern))
+    )
     return [path for path in found if path.is_dir() and not is_number(path.name)]

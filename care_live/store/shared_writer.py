@@ -16,7 +16,7 @@ from care_live.errors import StoreError
 from care_live.images import Restored, RunStarted, Volume
 from care_live.pyramid import combine_of
 from care_live.recorded.journal_lines import JOURNAL_NAME, checksum_in
-from care_live.recorded.run_records import PRODUCTS, Product, RawStored, RestoredStored, StoredArray
+from care_live.recorded.run_records import STORED_PRODUCTS, RawStored, RestoredStored, StoredArray, StoredProduct
 from care_live.store import ome
 from care_live.store.claim import Claim
 from care_live.store.collection import products_of
@@ -71,9 +71,9 @@ class WrittenVolume:
     """A volume whose shards are on the disk, synced, and that nothing acknowledges yet."""
 
     record: RawStored | RestoredStored
-    windows: Mapping[Product, ome.Window]
+    windows: Mapping[StoredProduct, ome.Window]
     """Contrast of each of its images."""
-    voxel_sizes_um: Mapping[Product, tuple[float, float, float]]
+    voxel_sizes_um: Mapping[StoredProduct, tuple[float, float, float]]
     """(z, y, x) of each of its images."""
     half_written: tuple[Path, ...] = ()
     """Files that a process left that was ended while it wrote this volume."""
@@ -100,7 +100,7 @@ class SharedRunWriter(RunWriter):
         """The run, for those that write its shards."""
         return SharedRun(self.path.resolve(), beginning_of(self.path))
 
-    def make_images(self, extents: Mapping[tuple[Product, int], ImageExtent]) -> None:
+    def make_images(self, extents: Mapping[tuple[StoredProduct, int], ImageExtent]) -> None:
         """Make each image, by product and stage position, as large as it will be.
 
         Raises
@@ -120,7 +120,7 @@ class SharedRunWriter(RunWriter):
         StoreError
             The disk is gone or read-only.
         """
-        used = {(product, key.p) for product in PRODUCTS for key in self._ledger.keys(product)}
+        used = {(product, key.p) for product in STORED_PRODUCTS for key in self._ledger.keys(product)}
         for product, p in self._collection.places - used:
             self._collection.remove(product, p)
 
@@ -192,8 +192,8 @@ def write_restored(
     StoreError
         The disk is full, gone or broken, or another run is there by now.
     """
-    arrays: dict[Product, StoredArray] = {}
-    windows: dict[Product, ome.Window] = {}
+    arrays: dict[StoredProduct, StoredArray] = {}
+    windows: dict[StoredProduct, ome.Window] = {}
     left: list[Path] = []
     maps, key = products_of(restored), restored.key
     for product, (pixels, _) in maps.items():

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from care_live.errors import StoreError
 from care_live.images import VolumeKey
 from care_live.recorded.journal_lines import JOURNAL_NAME, Scan, scan
-from care_live.recorded.run_records import PRODUCTS, Product, StoredArray
+from care_live.recorded.run_records import STORED_PRODUCTS, StoredArray, StoredProduct
 from care_live.store.claim import is_claimed
 from care_live.store.fsync import translated
 from care_live.store.ledger import Ledger
@@ -82,7 +82,9 @@ def _verify(path: Path, progress: Callable[[int, int], None]) -> VerifyReport:
     ledger = Ledger()
     ledger.replay(found.records)
     problems = list(_journal(found, ledger))
-    committed = [(product, key, stored) for product in PRODUCTS for key, stored in ledger.arrays(product).items()]
+    committed = [
+        (product, key, stored) for product in STORED_PRODUCTS for key, stored in ledger.arrays(product).items()
+    ]
     for done, (product, key, stored) in enumerate(committed, start=1):
         problems += _check(path, _image(ledger, product, key), key, stored)
         progress(done, len(committed))
@@ -106,7 +108,7 @@ def _journal(found: Scan, ledger: Ledger) -> Iterator[Problem]:
         yield Problem("journal", JOURNAL_NAME, "the record that begins the run is missing")
 
 
-def _image(ledger: Ledger, product: Product, key: VolumeKey) -> str:
+def _image(ledger: Ledger, product: StoredProduct, key: VolumeKey) -> str:
     return f"{product}/{key.p if ledger.began is None else folder_of_position(ledger.began, key.p)}"
 
 

@@ -19,7 +19,6 @@ from care_live.pyramid import combine_of
 from care_live.recorded.run_records import (
     ModelNoted,
     NotRestoredNoted,
-    Product,
     RawStored,
     Record,
     RestoredStored,
@@ -28,6 +27,7 @@ from care_live.recorded.run_records import (
     RunResumed,
     StateNoted,
     StoredArray,
+    StoredProduct,
     to_json,
 )
 from care_live.store.claim import Claim, claim_run
@@ -241,7 +241,7 @@ class RunWriter:
         self._claim.close()
 
     def _put(
-        self, product: Product, key: VolumeKey, pixels: NDArray[Any], voxel_size_um: tuple[float, float, float]
+        self, product: StoredProduct, key: VolumeKey, pixels: NDArray[Any], voxel_size_um: tuple[float, float, float]
     ) -> StoredArray:
         self._journal.must_be_ours()
         group = self._collection.image(product, key, pixels, voxel_size_um)
@@ -252,14 +252,14 @@ class RunWriter:
         codecs = self._codecs if product == "raw" else None
         return group.write(key.t, key.c, pixels, codecs=codecs, combine=combine_of(product))
 
-    def _put_products(self, restored: Restored) -> dict[Product, StoredArray]:
+    def _put_products(self, restored: Restored) -> dict[StoredProduct, StoredArray]:
         bits = self._config.restored_mantissa_bits
         return {
             product: self._put(product, restored.key, keep_mantissa_bits(pixels, bits), voxel_size_um)
             for product, (pixels, voxel_size_um) in products_of(restored).items()
         }
 
-    def _remove_other_maps(self, restored: Restored, before: Mapping[Product, StoredArray]) -> None:
+    def _remove_other_maps(self, restored: Restored, before: Mapping[StoredProduct, StoredArray]) -> None:
         """Remove what was retracted and is not written anew: not every restoration of a volume has the same maps."""
         key = restored.key
         for product in before.keys() - products_of(restored).keys():

@@ -6,7 +6,7 @@ import math
 import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from care_live.errors import TrainingError
 from care_live.training.recipe import Recipe
 
-Weights = dict[str, Tensor]
+StateDict: TypeAlias = dict[str, Tensor]
+"""Weights by the names that torch gives them."""
 
 
 @dataclass(slots=True)
@@ -36,12 +37,12 @@ class TrainingHistory:
 
 
 @dataclass(slots=True)
-class State:
+class TrainingState:
     """Where a training run stands."""
 
     update: int
-    weights: Weights
-    averaged: Weights
+    weights: StateDict
+    averaged: StateDict
     """Running average of the weights; the weights themselves where none is wanted."""
     history: TrainingHistory
     least_error: float = math.inf
@@ -76,11 +77,11 @@ class State:
         return is_best
 
 
-def _copy(network: nn.Module) -> Weights:
+def _copy(network: nn.Module) -> StateDict:
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
-def save_state(path: Path, state: State, moments: dict[str, Any], recipe: Recipe) -> None:
+def save_state(path: Path, state: TrainingState, moments: dict[str, Any], recipe: Recipe) -> None:
     """Write a checkpoint beside the old one and put it in its place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tree = {
@@ -97,7 +98,7 @@ def save_state(path: Path, state: State, moments: dict[str, Any], recipe: Recipe
     fresh.replace(path)
 
 
-def load_state(path: Path, recipe: Recipe | None, device: torch.device) -> tuple[State, dict[str, Any]]:
+def load_state(path: Path, recipe: Recipe | None, device: torch.device) -> tuple[TrainingState, dict[str, Any]]:
     """Read a checkpoint: the state, and the optimiser's moments.
 
     Raises
@@ -112,7 +113,7 @@ def load_state(path: Path, recipe: Recipe | None, device: torch.device) -> tuple
     least_error = tree.get("least_error", math.nan)
     if math.isnan(least_error):  # an older run has none, or took a NaN for it
         least_error = min((error for error in history.error if not math.isnan(error)), default=math.inf)
-    return State(tree["update"], tree["weights"], tree["averaged"], history, least_error), tree["moments"]
+    return TrainingState(tree["update"], tree["weights"], tree["averaged"], history, least_error), tree["moments"]
 
 
 def _lasting(recipe: Recipe) -> Recipe:

@@ -22,7 +22,7 @@ from torch.func import functional_call
 from care_live.errors import TrainingError
 from care_live.training import optim
 from care_live.training.architecture import Standardised, build
-from care_live.training.checkpoint import State, TrainingHistory, Weights, load_state, save_state
+from care_live.training.checkpoint import StateDict, TrainingHistory, TrainingState, load_state, save_state
 from care_live.training.data import patches
 from care_live.training.data.examples import Data, Patch
 from care_live.training.data.patches import Batch
@@ -137,7 +137,7 @@ class Fitter:
         self.optimiser = optim.choose(recipe.fit.optimiser, self.network, learning_rate=recipe.fit.learning_rate)
         self.loss = choose(recipe.fit.loss, beta=recipe.fit.beta)
         self.likelihood = choose(recipe.fit.loss)
-        self.state = self._resume() or State.fresh(self.network)
+        self.state = self._resume() or TrainingState.fresh(self.network)
         self._forward = group.together(self.network)
         self.restored: NDArray[np.float32] | None = None
         """What the last validation made of the first held-out patch, (c_out, [z,] y, x)."""
@@ -152,7 +152,7 @@ class Fitter:
     def _is_resumed(self) -> bool:
         return self.folder is not None and (self.folder / "last.pt").exists()
 
-    def _resume(self) -> State | None:
+    def _resume(self) -> TrainingState | None:
         if self.folder is None or not self._is_resumed:
             return None
         state, moments = load_state(self.folder / "last.pt", self.recipe, self.device)
@@ -222,7 +222,7 @@ class Fitter:
     def _report(self, loss: float, validation: float) -> tuple[int, int, float, float]:
         return self.member, self.state.update, loss, validation
 
-    def _validated(self, held_out: Batch, judged: Batch | None, weights: Weights) -> tuple[float, float]:
+    def _validated(self, held_out: Batch, judged: Batch | None, weights: StateDict) -> tuple[float, float]:
         """Return the mean loss, and the error that the best weights are chosen by.
 
         The verdict is by PSNR of whole images. The likelihood of a Laplace scale is best at other weights, and so is
@@ -232,7 +232,7 @@ class Fitter:
         loss, error = self._measured(held_out, weights, self.likelihood, choose_error(self.recipe.fit.loss))
         return loss, error if by_images is None else by_images
 
-    def _measured(self, batch: Batch, weights: Weights, *losses: Loss) -> list[float]:
+    def _measured(self, batch: Batch, weights: StateDict, *losses: Loss) -> list[float]:
         """Return the means of some losses over patches by some weights; keeps the first patch as restored."""
         self.network.eval()
         values = []

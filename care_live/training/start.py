@@ -23,7 +23,7 @@ from care_live.imports import need
 from care_live.model import file
 from care_live.model.rewrite import gathered_weight
 from care_live.training.architecture import Standardised
-from care_live.training.checkpoint import Weights, load_state, read_recipe
+from care_live.training.checkpoint import StateDict, load_state, read_recipe
 from care_live.training.network_recipe import POOL_PX, NetworkRecipe
 from care_live.training.unet import ConvolutionLayer, UNet
 
@@ -42,7 +42,7 @@ class StartingPoint:
     path: Path
     network: NetworkRecipe
     """Its architecture."""
-    members: tuple[Weights, ...]
+    members: tuple[StateDict, ...]
     """Weights by the names of a U-Net, one a member."""
     is_folded: bool
     """Whether batch norms are folded into the convolutions."""
@@ -107,7 +107,7 @@ def _look_ahead(described: str, member: dict[str, Any]) -> int | None:
     return int(said[1])
 
 
-def _unspread(member: dict[str, Any], pool_px: tuple[int, ...]) -> Weights:
+def _unspread(member: dict[str, Any], pool_px: tuple[int, ...]) -> StateDict:
     """Return the weights with every transposed decoder as the convolution that it was trained as."""
     weights = {name: torch.from_numpy(value) for name, value in member.items() if not name.startswith("joins.")}
     for name, value in member.items():
@@ -190,7 +190,7 @@ def _lags(network: nn.Module) -> dict[str, int]:
     return {f"{name}.convolution.weight": layer.lag for name, layer in layers}
 
 
-def _looking_as_far(weights: Weights, lags: dict[str, int], start: NetworkRecipe) -> Weights:
+def _looking_as_far(weights: StateDict, lags: dict[str, int], start: NetworkRecipe) -> StateDict:
     """Return the kernels that look other planes ahead than they did in the network that one begins with."""
     if start.look_ahead is None and not any(lags.values()):
         return {}
@@ -209,7 +209,7 @@ def moved(kernel: Tensor, step: int) -> Tensor:
     return torch.zeros_like(kernel).index_add_(2, places, kernel)
 
 
-def _unfold(network: nn.Module, inner: nn.Module, weights: Weights, seen: Tensor) -> None:
+def _unfold(network: nn.Module, inner: nn.Module, weights: StateDict, seen: Tensor) -> None:
     """Set each batch norm so that it adds the folded bias to what the seen patches give, and nothing else."""
     hooks = []
     for name, layer in inner.named_modules():

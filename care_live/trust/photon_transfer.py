@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from care_live.errors import ConfigError
 from care_live.trust.camera import ROUNDING_VARIANCE, CameraModel
 
-Stack: TypeAlias = NDArray[Any]
+Frames: TypeAlias = NDArray[Any]
 Pixels: TypeAlias = NDArray[np.float32]
 
 BLOCK_PX = 8
@@ -40,7 +40,7 @@ class TransferPoint:
     """Counts², of what differs from pixel to pixel and stays from plane to plane."""
 
 
-def transfer_points(stack: Stack) -> tuple[TransferPoint, ...]:
+def transfer_points(stack: Frames) -> tuple[TransferPoint, ...]:
     """Return level and noise of the blocks of a raw stack (z, y, x), grouped by level; () for tiny frames."""
     if min(stack.shape[1:]) < 3 * BLOCK_PX:
         return ()
@@ -76,7 +76,7 @@ def camera_of(points: tuple[TransferPoint, ...], origin: str) -> CameraModel | N
     return CameraModel(gain, offset, float(np.sqrt(temporal)) / gain, origin, pattern_sd=float(np.sqrt(pattern)))
 
 
-def camera_from_frames(dark: Stack, flat: Stack, origin: str) -> CameraModel:
+def camera_from_frames(dark: Frames, flat: Frames, origin: str) -> CameraModel:
     """Measure a camera from frames without light and frames of even light.
 
     Parameters
@@ -131,7 +131,7 @@ def shrunk_noise(variance: Pixels, n_frames: Pixels | int) -> Pixels:
     return np.asarray(spread * np.float32(typical / float(spread.mean())), np.float32)
 
 
-def _noise_of_pixels(dark: Stack) -> tuple[Pixels | None, NDArray[np.bool_]]:
+def _noise_of_pixels(dark: Frames) -> tuple[Pixels | None, NDArray[np.bool_]]:
     """Return the variance of each pixel, and which are much noisier than the others; few frames can't say."""
     if len(dark) < _FRAMES_FOR_NOISE:
         return None, np.zeros(dark.shape[1:], bool)
@@ -139,14 +139,14 @@ def _noise_of_pixels(dark: Stack) -> tuple[Pixels | None, NDArray[np.bool_]]:
     return shrunk_noise(variance, len(dark)), np.asarray(variance > _TOO_NOISY * np.median(variance))
 
 
-def _temporal(frames: Stack, usable: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
+def _temporal(frames: Frames, usable: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
     """Return the mean of every pixel, and the variance in time, from differences: a lamp that drifts adds nothing."""
     mean = frames.mean(axis=0, dtype=np.float64)
     pairs = zip(frames[:-1].astype(np.float32), frames[1:].astype(np.float32), strict=True)
     return mean, float(np.mean([np.var((after - before)[usable]) / 2 for before, after in pairs]))
 
 
-def _blocks(plane: Stack, following: Stack) -> tuple[Pixels, Pixels, Pixels]:
+def _blocks(plane: Frames, following: Frames) -> tuple[Pixels, Pixels, Pixels]:
     """Return level, variance and the covariance with the next plane of every block of a plane."""
     here, there = plane.astype(np.float32), following.astype(np.float32)
     noise, after = second_differences(here), second_differences(there)

@@ -13,7 +13,7 @@ from care_live.images import ModelIdentity, NetworkInUse, State, VolumeKey
 from care_live.maps import folder_of
 from care_live.recorded.journal_lines import JOURNAL_NAME
 from care_live.recorded.run_records import RestoredStored
-from care_live.store import PRODUCTS, Product, RunReader
+from care_live.store import STORED_PRODUCTS, RunReader, StoredProduct
 from care_live.viewer.trust_line import TrustNote, note_of
 from care_live.viewer.view_records import RunInfo, ViewedVolume, describe
 
@@ -39,7 +39,7 @@ class History:
         self.problem = ""
         """Why the run cannot be read now; empty while all is well."""
         self._cache: OrderedDict[VolumeKey, ViewedVolume] = OrderedDict()
-        self._known: dict[Product, frozenset[VolumeKey]] = {product: frozenset() for product in PRODUCTS}
+        self._known: dict[StoredProduct, frozenset[VolumeKey]] = {product: frozenset() for product in STORED_PRODUCTS}
         self._info = RunInfo()
         self._notes: dict[VolumeKey, tuple[RestoredStored, TrustNote | None]] = {}
         self._reader: RunReader | None = None
@@ -74,7 +74,7 @@ class History:
         """Return a volume, or None when it is not stored; one that was restored since is read again."""
         with self._lock:
             reader = self._refresh()
-            products = frozenset(product for product in PRODUCTS if key in self._known[product])
+            products = frozenset(product for product in STORED_PRODUCTS if key in self._known[product])
             if reader is None or not products:
                 return None
             shown = self._cache.get(key)
@@ -105,7 +105,7 @@ class History:
             self._reader = RunReader(self.directory)
         else:
             self._reader.refresh()
-        self._known = {product: frozenset(self._reader.keys(product)) for product in PRODUCTS}
+        self._known = {product: frozenset(self._reader.keys(product)) for product in STORED_PRODUCTS}
         self._info = _describe(self._reader)
 
     def _say(self, problem: str) -> None:
@@ -126,18 +126,18 @@ def _has_begun(journal: Path) -> bool:
         return False
 
 
-def _products_of(shown: ViewedVolume) -> frozenset[Product]:
+def _products_of(shown: ViewedVolume) -> frozenset[StoredProduct]:
     """Return the folders that a volume was read from."""
     return frozenset(map(folder_of, shown.maps)) | ({"raw"} if shown.raw is not None else set())
 
 
-def _read(reader: RunReader, key: VolumeKey, products: frozenset[Product]) -> ViewedVolume:
+def _read(reader: RunReader, key: VolumeKey, products: frozenset[StoredProduct]) -> ViewedVolume:
     raw = reader.read_raw(key) if "raw" in products else None
     restored = reader.read_restored(key, raw) if "restored" in products else None
     return ViewedVolume(restored, raw, _state(reader, key, products))
 
 
-def _state(reader: RunReader, key: VolumeKey, products: frozenset[Product]) -> State:
+def _state(reader: RunReader, key: VolumeKey, products: frozenset[StoredProduct]) -> State:
     return reader.state(key, "restored" if "restored" in products else "raw")
 
 

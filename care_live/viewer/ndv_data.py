@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from care_live.default_ports import WATCHERS
 from care_live.errors import ConfigError, ProtocolError, SourceError, StoreError
 from care_live.publish.subscriber import Subscriber
-from care_live.recorded.run_records import Product
+from care_live.recorded.run_records import StoredProduct
 from care_live.store import RunReader
 from care_live.store.run_array import RunArray
 from care_live.viewer.live_cache import LiveCache
@@ -50,7 +50,7 @@ _MOST_MESSAGES = 8
 """Taken at once, so that the window stays at hand."""
 
 
-def of_run(path: str | Path, product: Product = "restored", p: int = 0) -> RunData:
+def of_run(path: str | Path, product: StoredProduct = "restored", p: int = 0) -> RunData:
     """Return a run, finished or still being written, at one stage position: (t, c, z, y, x).
 
     A volume is read when one of its planes is shown; a run that is still being written grows.

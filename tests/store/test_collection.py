@@ -9,12 +9,12 @@ import pytest
 
 from care_live.errors import StoreError
 from care_live.images import LIMITS, ModelIdentity, NetworkInUse, VolumeKey
-from care_live.store import PRODUCTS, RunReader, RunWriter
+from care_live.store import STORED_PRODUCTS, RunReader, RunWriter
 from tests.make.stored import MODEL, SHAPE, make_plan, make_restored, make_volume, only_mean, open_writer
 
 
 def test_a_restored_image_says_its_limits_and_its_network(full_run):
-    for product in PRODUCTS[1:]:
+    for product in STORED_PRODUCTS[1:]:
         for folder in (full_run / product, full_run / product / "0"):
             described = json.loads((folder / "zarr.json").read_text())["attributes"]["care_live"]
             assert described["limits"] == LIMITS

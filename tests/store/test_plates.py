@@ -12,7 +12,7 @@ import yaozarrs
 from care_live.config import StoreConfig
 from care_live.images import RunEnded, RunStarted, VolumeKey
 from care_live.recorded import open_recording
-from care_live.store import PRODUCTS, RunReader, RunWriter, open_run, verify
+from care_live.store import STORED_PRODUCTS, RunReader, RunWriter, open_run, verify
 from tests.make.stored import make_plan, make_restored, make_volume
 
 FIELDS = ("A/1/0", "A/1/1", "B/12/0")
@@ -43,7 +43,7 @@ def write(folder: Path, *, n: int = 3) -> Path:
 
 def test_a_plate_is_valid_with_its_wells_fields_and_names(tmp_path: Path) -> None:
     run = write(tmp_path)
-    for product in PRODUCTS:
+    for product in STORED_PRODUCTS:
         yaozarrs.validate_zarr_store(str(run / product))
         plate = json.loads((run / product / "zarr.json").read_bytes())["attributes"]["ome"]["plate"]
         assert [well["path"] for well in plate["wells"]] == ["A/1", "B/12"]
@@ -70,7 +70,7 @@ def test_what_a_crash_left_of_a_plate_is_set_aside_and_deleted(tmp_path: Path) -
     journal = run / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join(lines[:3]))  # the first field alone is acknowledged
-    assert sum(problem.kind == "orphan" for problem in verify(run).problems) == 2 * len(PRODUCTS)
+    assert sum(problem.kind == "orphan" for problem in verify(run).problems) == 2 * len(STORED_PRODUCTS)
     writer = open_plate(tmp_path)
     assert sorted(path.relative_to(run).as_posix() for path in writer.set_aside) == [
         "raw/A/1/1/0/c/0/0/0/0/0",

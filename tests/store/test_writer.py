@@ -12,7 +12,7 @@ import zarr
 
 from care_live.errors import StoreError
 from care_live.images import ModelIdentity, StateChanged, VolumeKey
-from care_live.store import PRODUCTS, RunReader, verify
+from care_live.store import STORED_PRODUCTS, RunReader, verify
 from tests.make.stored import MODEL, SHAPE, make_pixels, make_plan, make_restored, make_volume, only_mean, open_writer
 
 
@@ -59,7 +59,7 @@ def test_validators_and_zarr_open_every_image(full_run):
     yaozarrs.validate_zarr_store(str(full_run))
     ome_zarr_models.v05.BioFormats2Raw.from_zarr(zarr.open_group(full_run, mode="r"))
     series = json.loads((full_run / "OME" / "zarr.json").read_text())["attributes"]["ome"]["series"]
-    assert series == [f"{product}/{p}" for product in PRODUCTS for p in (0, 1)]
+    assert series == [f"{product}/{p}" for product in STORED_PRODUCTS for p in (0, 1)]
     for path in series:
         yaozarrs.validate_zarr_store(str(full_run / path))
         group = zarr.open_group(full_run / path, mode="r")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from care_live.errors import TrainingError
-from care_live.training.checkpoint import State, load_state, save_state
+from care_live.training.checkpoint import TrainingState, load_state, save_state
 from care_live.training.data.examples import Data, PairedVolume
 from care_live.training.fit import fit
 from tests.training.conftest import small_recipe
@@ -32,19 +32,19 @@ def test_a_broken_checkpoint_names_the_file(tmp_path: Path, small_data: Data) ->
 
 def test_the_best_weights_are_those_with_the_least_error() -> None:
     """The likelihood of the scale may be best elsewhere."""
-    state = State.fresh(torch.nn.Linear(1, 1))
+    state = TrainingState.fresh(torch.nn.Linear(1, 1))
     found = [state.note(loss=1.0, validation=v, error=e, rate=0.1) for v, e in ((0.5, 0.3), (0.4, 0.4), (0.6, 0.2))]
     assert found == [True, False, True]
 
 
 def test_an_error_that_is_no_number_is_not_the_least() -> None:
-    state = State.fresh(torch.nn.Linear(1, 1))
+    state = TrainingState.fresh(torch.nn.Linear(1, 1))
     found = [state.note(loss=1.0, validation=0.5, error=e, rate=0.1) for e in (0.5, float("nan"), 0.4)]
     assert found == [True, False, True]
 
 
 def test_a_run_that_has_kept_no_number_for_its_least_error_goes_on_by_its_list(tmp_path: Path) -> None:
-    state = State.fresh(torch.nn.Linear(1, 1))
+    state = TrainingState.fresh(torch.nn.Linear(1, 1))
     for error in (0.5, float("nan"), 0.4):
         state.note(loss=1.0, validation=0.5, error=error, rate=0.1)
     state.least_error = float("nan")

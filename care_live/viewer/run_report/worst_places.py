@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from care_live.errors import StoreError
 from care_live.images import VolumeKey
 from care_live.maps import MAPS, folder_of
-from care_live.recorded.run_records import Product
+from care_live.recorded.run_records import StoredProduct
 from care_live.store import RunReader
 from care_live.verdict import Doubt
 from care_live.viewer.run_report.place_pictures import close, whole
@@ -73,7 +73,7 @@ def _most_disagreed(reader: RunReader) -> list[tuple[VolumeKey, float]]:
 
 def _places(reader: RunReader, key: VolumeKey, reason: str, doubts: Sequence[Doubt]) -> list[DoubtfulPlane]:
     """Draw the worst places of a volume; where none is known the plane of most disagreement, or the brightest."""
-    products: tuple[Product, ...] = ("raw", "restored", "disagreement", "evidence")
+    products: tuple[StoredProduct, ...] = ("raw", "restored", "disagreement", "evidence")
     maps = {name: pixels for name in products if (pixels := _read(reader, name, key)) is not None}
     if not doubts:
         doubtful = maps.get("disagreement", maps.get("restored", maps.get("raw")))
@@ -93,14 +93,14 @@ def _caption(n: int, doubts: Sequence[Doubt], reason: str) -> str:
     return where if n else f"{where}: {reason}"
 
 
-def _drawn(doubt: Doubt, maps: dict[Product, NDArray[Any]]) -> tuple[tuple[str, str], ...]:
+def _drawn(doubt: Doubt, maps: dict[StoredProduct, NDArray[Any]]) -> tuple[tuple[str, str], ...]:
     """Draw one place: where it lies in the whole plane, and close."""
     planes = {name: _plane(volume, doubt.place_px[0], maps) for name, volume in maps.items()}
     pictures = [("the whole plane, restored", whole(planes["restored"], None, doubt))] if "restored" in planes else []
     return (*pictures, *((f"{name}, close", close(plane, _KINDS.get(name), doubt)) for name, plane in planes.items()))
 
 
-def _plane(volume: NDArray[Any], z: int, maps: dict[Product, NDArray[Any]]) -> NDArray[Any]:
+def _plane(volume: NDArray[Any], z: int, maps: dict[StoredProduct, NDArray[Any]]) -> NDArray[Any]:
     """Return one plane, as large as the largest of its volume: a map may have one number for several voxels."""
     plane = volume[min(z * len(volume) // max(len(maps.get("restored", volume)), 1), len(volume) - 1)]
     ny, nx = max(other.shape[1:] for other in maps.values())
@@ -108,7 +108,7 @@ def _plane(volume: NDArray[Any], z: int, maps: dict[Product, NDArray[Any]]) -> N
     return np.repeat(np.repeat(plane, times, axis=0), times, axis=1)[:ny, :nx] if times > 1 else plane
 
 
-def _read(reader: RunReader, product: Product, key: VolumeKey) -> NDArray[Any] | None:
+def _read(reader: RunReader, product: StoredProduct, key: VolumeKey) -> NDArray[Any] | None:
     """Return a volume, or nothing where it is not stored or damaged: `care-live verify` lists those."""
     try:
         return reader.read(product, key)
