@@ -42,10 +42,10 @@ def test_what_is_lost_or_wrong_is_reported(tools: None, tmp_path: Path) -> None:
         writer.write_raw(make_volume(VolumeKey(t), camera.SHAPE, pixels=read_only(pixels)))
     writer.write_restored(make_restored(RunReader(writer.path).read_raw(VolumeKey(0))))
     writer.close()
-    told = "\n".join(soak.complaints_about(tmp_path / "run", 4))
-    assert "2 of 4 raw volumes are lost" in told
-    assert "1 volumes were never restored" in told
-    assert "1 raw volumes are not what the camera saw, the first (1, 0, 0)" in told
+    complaints = "\n".join(soak.complaints_about(tmp_path / "run", 4))
+    assert "2 of 4 raw volumes are lost" in complaints
+    assert "1 volumes were never restored" in complaints
+    assert "1 raw volumes are not what the camera saw, the first (1, 0, 0)" in complaints
 
 
 @pytest.mark.parametrize(

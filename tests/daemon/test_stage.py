@@ -9,16 +9,16 @@ from care_live.errors import StageError
 
 
 def test_a_stage_keeps_its_error_and_tells_its_owner():
-    told: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def fail() -> None:
         raise ValueError("broken")
 
-    stage = Stage("broken", fail, told.append)
+    stage = Stage("broken", fail, errors.append)
     stage.start()
     stage.join(60)
     assert isinstance(stage.error, ValueError)
-    assert told == [stage.error]
+    assert errors == [stage.error]
 
 
 def test_a_stage_that_misses_its_deadline_is_an_error():

@@ -124,9 +124,9 @@ def test_19_bit_flips_on_the_way(running):
         volumes = []
         until = time.monotonic() + 120
         while (len(volumes) < 20 or not subscriber.n_damaged) and time.monotonic() < until:
-            told = subscriber.next(5.0)
-            if isinstance(told, Delivery) and told.is_whole:
-                volumes.append(told)
+            received = subscriber.next(5.0)
+            if isinstance(received, Delivery) and received.is_whole:
+                volumes.append(received)
     assert subscriber.n_damaged > 0, "no bit was flipped"
     for volume in volumes:
         np.testing.assert_array_equal(volume.raw, movie[volume.key.t % 4])

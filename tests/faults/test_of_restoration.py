@@ -45,10 +45,10 @@ def test_10_inference_out_of_memory(tmp_path):
     assert wanted is not None
     degraded = []
     for room_mib in (160, 80, 40, 20, 10) if FULL else (40, 20, 10):
-        told = host_memory.apart(path, "off", room_mib * 2**20)
-        for mean in (told.mean, told.next_mean):
+        measured = host_memory.apart(path, "off", room_mib * 2**20)
+        for mean in (measured.mean, measured.next_mean):
             assert mean is None or np.abs(mean - wanted).max() <= 1e-5 * np.ptp(wanted)
-        degraded.append("degraded" in told.flags)
+        degraded.append("degraded" in measured.flags)
         if degraded[-1] and not FULL:
             return
     assert any(degraded)

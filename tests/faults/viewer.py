@@ -26,9 +26,9 @@ def subscribed(way: str, address: str) -> Iterator[dict[str, object]]:
 
 def listened(address: str) -> Iterator[dict[str, object]]:
     with Listener(address, ("restored", "raw")) as listener:
-        while (told := listener.next(60)) is not None:
-            if isinstance(told, Delivery) and told.is_whole:
-                yield _line(told)
+        while (received := listener.next(60)) is not None:
+            if isinstance(received, Delivery) and received.is_whole:
+                yield _line(received)
 
 
 def browsed(url: str) -> Iterator[dict[str, object]]:

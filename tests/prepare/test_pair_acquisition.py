@@ -64,9 +64,9 @@ def planned() -> ExposurePlan:
 
 
 def test_the_second_exposure_is_the_reference_channel(tmp_path: Path) -> None:
-    there, told = PairFolder(tmp_path), []
-    expose(planned(), there, on_pair=lambda done, total: told.append((done, total)), start=Interrupted(planned()))
-    assert told == [(done, 4) for done in range(5)]
+    there, reported = PairFolder(tmp_path), []
+    expose(planned(), there, on_pair=lambda done, total: reported.append((done, total)), start=Interrupted(planned()))
+    assert reported == [(done, 4) for done in range(5)]
     first, second = there.read("t0002-p000")
     assert first[0, :, 0, 0].tolist() == [2000 + z for z in range(N_Z)]
     assert second[0, :, 0, 0].tolist() == [2100 + z for z in range(N_Z)]

@@ -61,12 +61,12 @@ class Watching(threading.Thread):
 
     def run(self) -> None:
         while not self.over.is_set():
-            told = self.client.next(0.2)
-            if told is not None:
+            received = self.client.next(0.2)
+            if received is not None:
                 self.ready.set()
-            if isinstance(told, Delivery) and told.is_whole:
-                self.seen.add(told.key.t)
-            if isinstance(told, End):
+            if isinstance(received, Delivery) and received.is_whole:
+                self.seen.add(received.key.t)
+            if isinstance(received, End):
                 return
 
     def finish(self) -> set[int]:
@@ -170,6 +170,6 @@ def test_a_new_watcher_finds_a_place_among_connections_that_take_nothing() -> No
 def first_volume(late: Subscriber, deadline_s: float) -> int | None:
     while time.monotonic() < deadline_s:
         with contextlib.suppress(ProtocolError):  # refused for now: there is a place within 10 s
-            if isinstance(told := late.next(1.0), Delivery):
-                return told.key.t
+            if isinstance(received := late.next(1.0), Delivery):
+                return received.key.t
     return None

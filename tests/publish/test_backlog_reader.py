@@ -49,12 +49,12 @@ def test_replay_reaches_back_into_the_store_and_says_what_is_gone() -> None:
         publisher.end(samples.ENDED)
         assert publisher.held_bytes < 3 * samples.restored(0).mean.nbytes * 4
         with Subscriber(publisher.address_pull, mode="every") as recorder:
-            told = []
+            messages = []
             while not isinstance(message := recorder.next(60), End):
                 assert message is not None
-                told.append(message)
-    assert [volume.key.t for volume in told if isinstance(volume, Delivery) and volume.is_whole] == [0, 1, 5]
-    gaps = [message for message in told if isinstance(message, Gap)]
+                messages.append(message)
+    assert [volume.key.t for volume in messages if isinstance(volume, Delivery) and volume.is_whole] == [0, 1, 5]
+    gaps = [message for message in messages if isinstance(message, Gap)]
     assert [(gap.first, gap.reason) for gap in gaps] == [(3, "not-stored"), (4, "unreadable"), (5, "unreadable")]
     assert "on fire" in gaps[1].detail
     assert recorder.n_lost == 3

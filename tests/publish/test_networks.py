@@ -12,9 +12,9 @@ WITHOUT_RAW = View(products=("mean",))
 
 
 def seen(subscriber: Subscriber) -> Delivery:
-    told = until(subscriber, Delivery)
-    assert isinstance(told, Delivery) and told.is_whole
-    return told
+    received = until(subscriber, Delivery)
+    assert isinstance(received, Delivery) and received.is_whole
+    return received
 
 
 def test_a_raw_channel_that_was_only_read_is_news_for_those_who_want_raw(publisher: Publisher) -> None:

@@ -80,9 +80,9 @@ def test_an_unreadable_start_costs_the_daemon_few_places_and_the_log_one_line(
             watching.next(0.2)
         assert len(daemon.peers) <= 8, "a connection for each answer would take every place within seconds"
         daemon.is_readable = True
-        told = None
-        while not (isinstance(told, Delivery) and told.is_whole) and time.monotonic() < until + 90:
-            told = watching.next(0.5)
-    assert isinstance(told, Delivery) and told.is_whole, "once it can be read, the watcher goes on"
+        received = None
+        while not (isinstance(received, Delivery) and received.is_whole) and time.monotonic() < until + 90:
+            received = watching.next(0.5)
+    assert isinstance(received, Delivery) and received.is_whole, "once it can be read, the watcher goes on"
     said = [record for record in caplog.records if "unreadable" in record.message]
     assert len(said) == 1 and "interval_s" in said[0].message

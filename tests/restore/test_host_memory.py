@@ -77,11 +77,11 @@ def test_too_little_memory_shrinks_the_tiles_and_changes_nothing(tmp_path: Path,
     assert "degraded" not in wanted.flags
     shrunk = []
     for room_mib in (160, 80, 40, 20, 10):  # how much is too little depends on the processor's kernels
-        told = apart(path, streaming, room_mib * 2**20)
-        for mean in (told.mean, told.next_mean):
+        measured = apart(path, streaming, room_mib * 2**20)
+        for mean in (measured.mean, measured.next_mean):
             assert mean is None or np.abs(mean - wanted.mean).max() <= 1e-5 * np.ptp(wanted.mean)
-        if "degraded" in told.flags:
-            assert told.why
+        if "degraded" in measured.flags:
+            assert measured.why
             shrunk.append(room_mib)
     assert shrunk
 

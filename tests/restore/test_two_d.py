@@ -113,10 +113,10 @@ def test_a_watcher_sees_planes_of_a_2d_network_while_the_daemon_records(
 
     def watch() -> None:
         with care_live.subscribe(settings.publish.bind_pull, slabs=True) as subscriber:
-            while not slabs and (told := subscriber.next(60)) is not None:
+            while not slabs and (received := subscriber.next(60)) is not None:
                 is_there.set()
-                if isinstance(told, Delivery) and not told.is_whole:
-                    slabs.append(told)
+                if isinstance(received, Delivery) and not received.is_whole:
+                    slabs.append(received)
 
     def script() -> Script:
         keys = [VolumeKey(0), VolumeKey(1)]

@@ -99,9 +99,9 @@ def test_a_volume_alone_in_its_batch_gives_its_own_gradient(tmp_path: Path, monk
 
 
 def test_progress_is_reported_and_the_best_is_kept(tmp_path: Path, small_data: Data) -> None:
-    told: list[Progress] = []
-    history = fit(small_recipe(tmp_path), small_data, tmp_path / "run", on_progress=told.append)
-    assert [entry.update for entry in told if entry.validation_loss is not None] == [6, 12]
+    reported: list[Progress] = []
+    history = fit(small_recipe(tmp_path), small_data, tmp_path / "run", on_progress=reported.append)
+    assert [entry.update for entry in reported if entry.validation_loss is not None] == [6, 12]
     best, _ = load_state(tmp_path / "run" / "member-0" / "best.pt", None, torch.device("cpu"))
     assert best.update == history.update[int(np.argmin(history.error))]
     assert len(history.error) == len(history.validation) == 2
