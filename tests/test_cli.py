@@ -75,6 +75,13 @@ def commands() -> dict[str, click.Command]:
     return found
 
 
+@pytest.mark.parametrize("name", [name for name, command in commands().items() if isinstance(command, click.Group)])
+def test_no_summary_of_a_command_is_cut(name: str) -> None:
+    result = CliRunner().invoke(cli, [name, "--help"], terminal_width=80)
+    assert "Commands:" in result.output
+    assert "..." not in result.output.partition("Commands:")[2]
+
+
 def options() -> list[tuple[str, click.Option]]:
     """Return every option that a command shows, with the command's name."""
     return [

@@ -30,7 +30,7 @@ def import_command() -> None:
     """Import a network that was made elsewhere; torch and TensorFlow are not needed."""
 
 
-@import_command.command("csbdeep")
+@import_command.command("csbdeep", short_help="Import a CSBDeep model: config.json and .h5 weights.")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
@@ -58,7 +58,7 @@ def csbdeep(
     _tell(out, import_csbdeep(folder, out, task=task, factor=factor, name=name))
 
 
-@import_command.command("bioimageio")
+@import_command.command("bioimageio", short_help="Import a bioimage.io model that has ONNX weights.")
 @click.argument("model", type=click.Path(path_type=Path, exists=True))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 def bioimageio(model: Path, out: Path) -> None:
@@ -78,7 +78,7 @@ def bioimageio(model: Path, out: Path) -> None:
         _compare_with_test_image(out, card, read_description(folder))
 
 
-@import_command.command("onnx")
+@import_command.command("onnx", short_help="Import any ONNX network that takes and gives images.")
 @click.argument("network", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(

@@ -21,7 +21,7 @@ def service_command() -> None:
     """Let the system start the daemon: systemd, launchd, or Windows."""
 
 
-@service_command.command("install")
+@service_command.command("install", short_help="Make a service that runs CONFIG, and start it.")
 @click.argument("config", type=options.FILE)
 @_name
 @_system

@@ -148,7 +148,7 @@ def keys_command() -> None:
     """Make, allow and revoke keys for links between machines."""
 
 
-@keys_command.command("new")
+@keys_command.command("new", short_help="Write a new key, and its public half beside it.")
 @click.argument("path", type=options.FILE)
 def new_command(path: Path) -> None:
     """Write a new key to PATH, readable by you alone, and its public half to PATH.pub.
@@ -165,7 +165,7 @@ def new_command(path: Path) -> None:
     )
 
 
-@keys_command.command("allow")
+@keys_command.command("allow", short_help="Let the owner of a public key connect.")
 @click.argument("public")
 @click.argument("name")
 @click.option(
@@ -184,7 +184,7 @@ def allow_command(public: str, name: str, role: Role, allow_list: Path) -> None:
     click.echo(f"{allow_list}: {name} is {role}")
 
 
-@keys_command.command("revoke")
+@keys_command.command("revoke", short_help="Take a name or a public key off the allow-list.")
 @click.argument("who")
 @options.allow_list
 def revoke_command(who: str, allow_list: Path) -> None:
