@@ -32,7 +32,12 @@ def may_stream(config: RestoreConfig, card: ModelCard) -> bool:
 
 
 def at_first_plane(
-    config: RestoreConfig, card: ModelCard, spans: Mapping[int, Span | None], *, n_unanswered: int
+    config: RestoreConfig,
+    card: ModelCard,
+    spans: Mapping[int, Span | None],
+    *,
+    n_unanswered: int,
+    link_is_full: bool = False,
 ) -> Choice | None:
     """Return why a volume can't be streamed, as far as the daemon knows; None: inference decides.
 
@@ -41,6 +46,7 @@ def at_first_plane(
     spans : of each channel that the network takes; None where the range is not known yet; empty: which channels those
         are is not known yet
     n_unanswered : orders to stream a volume with this network since the last answer of inference
+    link_is_full : whether planes wait on the link to a worker on another machine
     """
     if config.streaming == "off":
         return whole("off")
@@ -52,7 +58,7 @@ def at_first_plane(
         return whole("range-unknown", f"normalise.mode is {config.normalise.mode}")
     if n_unanswered >= N_UNANSWERED:
         return whole("busy")
-    return None
+    return whole("slow-link") if link_is_full else None
 
 
 def decide(

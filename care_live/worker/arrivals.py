@@ -99,11 +99,11 @@ class Arrivals:
             ranges = self._config.normalise if choice.may_stream(self._config, card) else None
             spans = known_spans(running.memories, opened.key, len(card.channels_in), ranges, order=group.inputs)
             n_unanswered = self._n_unanswered[group.network]
-            why_whole = choice.at_first_plane(self._config, card, spans, n_unanswered=n_unanswered)
-            if why_whole is None and running.inference.is_full:
-                why_whole = whole("slow-link")
-            if not spans:
-                self._abandon(opened.key, why_whole or whole("channels-unknown"))
+            why_whole = choice.at_first_plane(
+                self._config, card, spans, n_unanswered=n_unanswered, link_is_full=running.inference.is_full
+            )
+            if why_whole is not None and not spans:
+                self._abandon(opened.key, why_whole)
             elif not self._joins(opened, tuple(spans)):
                 self._open(opened, replace(group, inputs=tuple(spans)), spans, why_whole)
 

@@ -51,6 +51,8 @@ def test_what_the_daemon_knows_at_the_first_plane(
     choice = at_first_plane(ours, network, spans, n_unanswered=n_unanswered)
     assert (choice and choice.reason) == reason
     assert may_stream(ours, network) == (reason not in ("off", "foreign"))
+    behind_a_full_link = at_first_plane(ours, network, spans, n_unanswered=n_unanswered, link_is_full=True)
+    assert (behind_a_full_link and behind_a_full_link.reason) == (reason or "slow-link")
 
 
 def test_a_range_that_is_not_known_names_the_setting() -> None:
