@@ -20,7 +20,8 @@ Head: TypeAlias = Literal["mean", "laplace_scale", "disagreement", "evidence"]
 
 SIGNED_STEPS = 127
 """Of a map with two sides, from 0 to its limit."""
-_MAX_LEVEL = 8
+MAX_LEVEL = 8
+"""How often rows and columns are halved at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def level_of(shape: Sequence[int], full: Sequence[int]) -> int | None:
     -------
     0: one number a voxel · n: one for a square of 2^n voxels a side · None: it is no map of this image
     """
-    for level in range(_MAX_LEVEL + 1):
+    for level in range(MAX_LEVEL + 1):
         if all(-(-n // 2**level) == own for own, n in zip(shape[-2:], full[-2:], strict=True)):
             return level
     return None
@@ -121,3 +122,7 @@ def step_of(head: Head) -> float:
 def folder_of(head: Head) -> str:
     """Return the name of a map's images in the store."""
     return MAPS[head].folder or head
+
+
+BY_FOLDER: Mapping[str, MapKind] = {folder_of(head): kind for head, kind in MAPS.items()}
+"""The same table by the names in the store."""

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 Number = float | NDArray[Any]
+IR_VERSION = 10
+"""Of the files: older runtimes refuse newer ones."""
 
 
 class OnnxBuilder:

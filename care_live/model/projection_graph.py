@@ -15,8 +15,8 @@ import onnx
 from onnx import TensorProto, compose, helper
 
 from care_live.errors import ModelError
-from care_live.model.onnx_builder import OnnxBuilder
-from care_live.model.unet_graph import IR_VERSION, OPSET, ConvolutionWeights, UNetShape, Weights, build, heads
+from care_live.model.onnx_builder import IR_VERSION, OnnxBuilder
+from care_live.model.unet_graph import OPSET, ConvolutionWeights, UNetShape, Weights, build, heads
 
 
 @dataclass(frozen=True, slots=True)

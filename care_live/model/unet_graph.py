@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from care_live.errors import ModelError
-from care_live.model.onnx_builder import OnnxBuilder
+from care_live.model.onnx_builder import IR_VERSION, OnnxBuilder
 
 OPSET = 20
-IR_VERSION = 10
 
 
 class ConvolutionWeights(NamedTuple):

@@ -10,9 +10,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from care_live.model.onnx_builder import IR_VERSION
 from care_live.planewise.schedule import Line, StepGraph
-
-IR_VERSION = 10
 
 
 def write(graph: StepGraph, constants: Mapping[str, NDArray[Any]], *, opset: int, raw: dict[str, int]) -> bytes:

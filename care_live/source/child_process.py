@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 J = TypeVar("J", bound=msgspec.Struct)
 
 _ERROR = "ERROR "
+_LAST_WORDS_BYTES = 8192
 
 
 def last_words(printed: str) -> str:
@@ -30,6 +31,12 @@ def last_words(printed: str) -> str:
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
     errors = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
     return (errors or lines or ["it said nothing"])[-1]
+
+
+def last_words_in(log: IO[bytes]) -> str:
+    """Return the same of a file to which a process prints."""
+    log.seek(max(0, log.seek(0, os.SEEK_END) - _LAST_WORDS_BYTES))
+    return last_words(log.read().decode(errors="replace"))
 
 
 def start_engine(

@@ -9,7 +9,6 @@ costs the acquisition, not what was already acquired.
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import tempfile
 import time
@@ -18,7 +17,7 @@ from typing import IO
 
 from care_live.config import MicroManagerConfig, PymmcorePlusConfig, RemoteConfig, VirtualConfig
 from care_live.images import RunEnded, SourceEvent, VolumeKey
-from care_live.source.child_process import last_words, start_engine, tell
+from care_live.source.child_process import last_words_in, start_engine, tell
 from care_live.source.engine_run import GO
 from care_live.source.remote import Remote
 
@@ -28,7 +27,6 @@ _START_S = 90.0
 """A core with many devices takes long to load."""
 _EXIT_S = 10.0
 _LOOK_S = 0.25
-_LAST_WORDS_BYTES = 8192
 
 
 class Driven:
@@ -107,5 +105,4 @@ class Driven:
 
     def last_words(self) -> str:
         """Return what the process said last."""
-        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _LAST_WORDS_BYTES))
-        return last_words(self._log.read().decode(errors="replace"))
+        return last_words_in(self._log)

@@ -13,6 +13,7 @@ from care_live.source import live_protocol
 from care_live.wire.keys import ServerKeys
 from care_live.wire.relay import Budget
 from care_live.wire.sockets import Received, Sockets
+from care_live.wire.tap_protocol import FRAME_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class LiveLink:
         self.frames = LatestFrame(on_wanted=self._sockets.wake)
         """The newest frame, on demand."""
         try:
-            limit = live_protocol.FRAME_BYTES
+            limit = FRAME_BYTES
             self._socket = self._sockets.bind("router", bind, hwm=2, max_message_bytes=limit, budget=CAMERAS)
         except ConfigError:
             self._sockets.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import secrets
 import subprocess
 import tempfile
@@ -16,7 +15,7 @@ import msgspec
 
 from care_live.config import VirtualConfig
 from care_live.errors import SourceError
-from care_live.source.child_process import last_words, start_engine, tell
+from care_live.source.child_process import last_words_in, start_engine, tell
 from care_live.source.stage_orders import LiveJob, OrderAnswer, order_of
 
 logger = logging.getLogger(__name__)
@@ -24,7 +23,6 @@ logger = logging.getLogger(__name__)
 _EXIT_S = 10.0
 _ANSWER_S = 3.0
 """How long an order is waited for; an acquisition takes longer."""
-_LAST_WORDS_BYTES = 8192
 
 
 class LiveMicroscope:
@@ -120,5 +118,4 @@ class LiveMicroscope:
 
     def last_words(self) -> str:
         """Return what the process said last."""
-        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _LAST_WORDS_BYTES))
-        return last_words(self._log.read().decode(errors="replace"))
+        return last_words_in(self._log)

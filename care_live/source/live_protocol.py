@@ -18,10 +18,9 @@ from care_live.live_frame import LiveConditions, LiveFrame
 from care_live.wire.arrays import Size
 from care_live.wire.codec import Codec
 from care_live.wire.fields import Count, Finite, Name
+from care_live.wire.tap_protocol import FRAME_BYTES
 
 HEADER_BYTES = 16 * 1024
-FRAME_BYTES = 256 * 1024**2
-"""The longest frame."""
 
 _Nanos = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 _DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("<u1"), "uint16": np.dtype("<u2")}

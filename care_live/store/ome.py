@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.images import LIMITS
-from care_live.maps import MAPS, folder_of
+from care_live.maps import BY_FOLDER
 from care_live.recorded.run_records import StoredProduct
 
 Window: TypeAlias = tuple[float, float]
@@ -26,10 +26,9 @@ AXES = (
 _CHUNK_PX = (8, 512, 512)
 _COARSEST_PX = 512
 _COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF4040")
-_KINDS = {folder_of(head): kind for head, kind in MAPS.items()}
 _MEANINGS: Mapping[StoredProduct, str] = {
     "raw": "camera counts as recorded, lossless",
-    **{folder: f"{kind.meaning}; {LIMITS}" for folder, kind in _KINDS.items()},
+    **{folder: f"{kind.meaning}; {LIMITS}" for folder, kind in BY_FOLDER.items()},
 }
 
 
@@ -95,7 +94,7 @@ def meaning(product: StoredProduct) -> dict[str, Any]:
 
 def window(product: StoredProduct, pixels: NDArray[Any]) -> Window:
     """Return a contrast that neither a dead pixel nor an empty corner spoils, from every few pixels."""
-    kind = _KINDS.get(product)
+    kind = BY_FOLDER.get(product)
     if kind is not None and kind.limits is not None:
         return kind.limits
     step = max(1, math.isqrt(pixels[0].size // 2**14))

@@ -17,15 +17,13 @@ from care_live.trust.camera import CameraModel
 from care_live.trust.camera_watch import LEARN_VOLUMES, CameraWatch
 from care_live.trust.features import features_of
 from care_live.trust.pattern import PatternEstimate, of_one_volume, sums_of_runs, total, without_wide
+from care_live.trust.reference import LEVEL
 from care_live.trust.saturation import saturated_share
 from care_live.trust.seen_noise import kept_share
 from care_live.trust.surroundings import WIDE_PX
 from care_live.verdict import Doubt, Trust
 
 Array: TypeAlias = NDArray[np.float32]
-
-_LEVEL = 0.9
-"""Of the network's interval with which its errors are compared."""
 
 
 class Examiner:
@@ -159,7 +157,7 @@ class Examiner:
         half, side = WIDE_PX // 2, WIDE_PX
         rows, columns = (np.minimum(np.arange(0, n, side) + half, n - 1) for n in (ny, nx))
         coarse = forward.at_raw_planes(scale[:, rows[:, np.newaxis], columns], n_raw)
-        return np.asarray(coarse * np.float32(half_width_factor(_LEVEL, self._card.calibration)), np.float32)
+        return np.asarray(coarse * np.float32(half_width_factor(LEVEL, self._card.calibration)), np.float32)
 
     def _strange(self, restored: Restored, camera: CameraModel | None, features: tuple[float, ...]) -> tuple[str, ...]:
         volume = restored.volume

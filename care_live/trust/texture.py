@@ -13,10 +13,10 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.trust.thresholds import FEWEST_SQUARES
+
 Array: TypeAlias = NDArray[np.float32]
 
-_FEWEST_SQUARES = 256
-"""That show a standard deviation."""
 _MANY_SQUARES, _OF_FEW = 4096, 640.0
 """Lit squares from where on a limit is as the card says; by how much of variance it is more where they are few, times
 their number: one structure that is off weighs the more there. With it 3 of 80 worms in small fields are beyond."""
@@ -34,7 +34,7 @@ class Smoothed(NamedTuple):
 
 def texture_sd(finest: Smoothed, widest: Smoothed, is_lit: NDArray[np.bool_]) -> float:
     """Return the standard deviation of the finest residual less the widest, in units of noise; 0: too little is lit."""
-    if np.count_nonzero(is_lit) < _FEWEST_SQUARES:
+    if np.count_nonzero(is_lit) < FEWEST_SQUARES:
         return 0.0
     variance = finest.noise**2 * np.float32(1 - 2 * _common(finest.sigma_px, widest.sigma_px)) + widest.noise**2
     band = (finest.residual - widest.residual) / np.sqrt(np.maximum(variance, np.float32(1e-12)))

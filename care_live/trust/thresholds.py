@@ -20,7 +20,7 @@ _MORE = (0.25, 0.4)
 so that there are more of them, and counts of few photons are skew, towards more. With both, the true image in the
 place of the restoration is red in 6 of 400 volumes."""
 _LEAST_SD = 0.7
-_FEWEST_SQUARES = 256
+FEWEST_SQUARES = 256
 """That show a standard deviation."""
 
 
@@ -46,7 +46,7 @@ def noise_sd(z: Array, is_lit: NDArray[np.bool_]) -> float:
     if len(z) == len(is_lit):  # it is no projection
         wide = (z if z.shape == is_lit.shape else z[:, ::2, ::2]).ravel()
         lit = is_lit.ravel().astype(np.float32)
-        found = [_deviation_in(wide, part) for part in (lit, 1 - lit) if part.sum() > _FEWEST_SQUARES]
+        found = [_deviation_in(wide, part) for part in (lit, 1 - lit) if part.sum() > FEWEST_SQUARES]
     return max(_LEAST_SD, *(found or [deviation(z)]))
 
 

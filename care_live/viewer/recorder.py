@@ -22,15 +22,13 @@ from care_live.viewer.admission import ExpectedShapes, merged
 from care_live.viewer.announced import AnnouncedVolumes, newest_of
 from care_live.viewer.outstanding import Outstanding
 from care_live.viewer.recorded_run import ALONE, RecordedRun, RecordingReport, is_live
-from care_live.wire.messages import Change, End, Gap, Skipped, Start, View
+from care_live.wire.messages import ONE_VOXEL, Change, End, Gap, Skipped, Start
 from care_live.wire.plans import plan_of
 
 logger = logging.getLogger(__name__)
 
 LAST_ASK_S = 10.0
 """How long to wait, after the run's end and the last volume, for volumes that were requested by key."""
-ONE_VOXEL = View(products=("mean",), shape_px=(1, 1, 1))
-"""Enough to learn whether a volume is restored."""
 _DID_NOT_COME = "it was requested and did not come"
 
 

@@ -20,13 +20,10 @@ from care_live.publish.subscriber import AWAY_S, Subscriber
 from care_live.reasons import described
 from care_live.verdict import Trust
 from care_live.wire.keys import ClientKeys
-from care_live.wire.messages import View
+from care_live.wire.messages import ONE_VOXEL
 from care_live.wire.printable import printable
 
 Fact: TypeAlias = str | int | float | bool | list[str] | dict[str, int] | None
-
-ONE_VOXEL = View(products=("mean",), shape_px=(1, 1, 1))
-"""A terminal shows no pixels: headers are enough."""
 
 
 @dataclass(slots=True)

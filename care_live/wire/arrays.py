@@ -17,7 +17,7 @@ from care_live.checksum import crc32c
 from care_live.errors import ConfigError, ProtocolError
 from care_live.images import read_only
 from care_live.imports import need
-from care_live.maps import HEADS, MAPS, Head, kind_of
+from care_live.maps import HEADS, MAPS, MAX_LEVEL, Head, kind_of
 from care_live.wire import number_codes
 from care_live.wire.number_codes import Codes, Coding
 
@@ -30,7 +30,6 @@ Buffer: TypeAlias = bytes | memoryview | NDArray[Any]
 
 MAX_BYTES = 2 * 1024**3
 """Of one array, on the wire and unpacked."""
-MAX_LEVEL = 8
 
 Size = Annotated[int, msgspec.Meta(ge=1, le=65536)]
 Origin = Annotated[int, msgspec.Meta(ge=0, le=65535)]

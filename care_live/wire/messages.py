@@ -246,6 +246,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 EVERYTHING = View(also=LATER_HEADS or msgspec.UNSET)
+ONE_VOXEL = View(products=("mean",), shape_px=(1, 1, 1))
+"""For those who want no pixels, but what is said of a volume, or whether it is restored."""
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from care_live.errors import ConfigError, SourceError
 from care_live.publish import Publisher
 from care_live.viewer import terminal
 from care_live.wire.daemon_status import Status
+from care_live.wire.messages import ONE_VOXEL
 from tests.make import samples
 
 
@@ -71,7 +72,7 @@ def test_a_note_with_markup_or_commands_for_the_terminal_is_shown_as_it_is(once:
 
 def test_rates_come_from_the_counts_that_the_daemon_gives(publisher: Publisher) -> None:
     """A viewer that sees every second volume still knows how many there are."""
-    with terminal.Subscriber(publisher.address_pull, view=terminal.ONE_VOXEL) as subscriber:
+    with terminal.Subscriber(publisher.address_pull, view=ONE_VOXEL) as subscriber:
         watching = terminal.TerminalView(subscriber)
         clock = iter(range(100))
         for t in (0, 1, 2, 3):

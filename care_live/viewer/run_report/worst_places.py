@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from care_live.errors import StoreError
 from care_live.images import VolumeKey
-from care_live.maps import MAPS, folder_of
+from care_live.maps import BY_FOLDER
 from care_live.recorded.run_records import StoredProduct
 from care_live.store import RunReader
 from care_live.verdict import Doubt
@@ -22,7 +22,6 @@ _N_SHOWN = 6
 _N_LOOKED_AT = 24
 _N_PLACES = 3
 """Of one volume."""
-_KINDS = {folder_of(head): kind for head, kind in MAPS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,9 @@ def _places(reader: RunReader, key: VolumeKey, reason: str, doubts: Sequence[Dou
     if not doubts:
         doubtful = maps.get("disagreement", maps.get("restored", maps.get("raw")))
         z = 0 if doubtful is None else int(np.argmax(doubtful.mean(axis=(1, 2))))
-        drawn = tuple((name, whole(_plane(volume, z, maps), _KINDS.get(name), None)) for name, volume in maps.items())
+        drawn = tuple(
+            (name, whole(_plane(volume, z, maps), BY_FOLDER.get(name), None)) for name, volume in maps.items()
+        )
         return [DoubtfulPlane(key, z, reason, drawn)]
     return [
         DoubtfulPlane(key, doubt.place_px[0], _caption(n, doubts, reason), _drawn(doubt, maps))
@@ -97,7 +98,10 @@ def _drawn(doubt: Doubt, maps: dict[StoredProduct, NDArray[Any]]) -> tuple[tuple
     """Draw one place: where it lies in the whole plane, and close."""
     planes = {name: _plane(volume, doubt.place_px[0], maps) for name, volume in maps.items()}
     pictures = [("the whole plane, restored", whole(planes["restored"], None, doubt))] if "restored" in planes else []
-    return (*pictures, *((f"{name}, close", close(plane, _KINDS.get(name), doubt)) for name, plane in planes.items()))
+    return (
+        *pictures,
+        *((f"{name}, close", close(plane, BY_FOLDER.get(name), doubt)) for name, plane in planes.items()),
+    )
 
 
 def _plane(volume: NDArray[Any], z: int, maps: dict[StoredProduct, NDArray[Any]]) -> NDArray[Any]:
