@@ -60,6 +60,20 @@ def test_a_volume_that_cannot_be_compared_is_amber_and_says_why() -> None:
     assert "camera counts" in Examiner(normalised).examine(restored_of(worm(11).raw, worm(11).truth)).reasons[0]
 
 
+def test_without_a_camera_file_the_look_at_planes_of_live_goes_on_until_they_show_the_camera() -> None:
+    """Live with a closed shutter, whose frames a driver gives without noise, says nothing; then there is light."""
+    examiner, scene = Examiner(CARD), worm(11)
+    grey = np.full((1, *SHAPE[1:]), 100, np.uint16)
+    for _ in range(20):
+        assert "can't be measured" in examiner.examine(restored_of(grey, grey)).reasons[0]
+    trusts = [examiner.examine(restored_of(again(n)[8:9], scene.truth[8:9])) for n in range(20)]
+    cameras = [trust.camera for trust in trusts]
+    assert not cameras[0] or "of this run" in cameras[0]
+    assert all("of this run" in camera for camera in cameras[8:]), cameras
+    assert all(trust.sd for trust in trusts[8:])
+    assert not any(trust.doubts for trust in trusts[8:]), trusts[-1]
+
+
 def test_a_foreign_specimen_is_flagged_with_its_reason() -> None:
     scene = worm(11)
     trust = Examiner(CARD).examine(restored_of(scene.raw, scene.truth, raw_voxel_um=(1.0, 0.13, 0.13)))
