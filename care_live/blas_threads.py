@@ -18,8 +18,8 @@ _VARIABLE = "OPENBLAS_NUM_THREADS"
 def one_blas_thread() -> Iterator[None]:
     """Let a process that starts, or numpy where it is imported first, use one thread, unless a person has set how many.
 
-    A process that has numpy already keeps the threads that it has. The environment is as before afterwards: processes
-    that are started later inherit nothing.
+    A process that has numpy already keeps the threads that it has. Processes that it starts meanwhile inherit this;
+    afterwards the environment is as before.
     """
     before = os.environ.get(_VARIABLE)
     os.environ.setdefault(_VARIABLE, "1")

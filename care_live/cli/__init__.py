@@ -13,6 +13,7 @@ import sys
 import click
 
 from care_live import __version__
+from care_live.blas_threads import one_blas_thread
 from care_live.errors import CareLiveError
 from care_live.wire.printable import printable
 
@@ -102,7 +103,8 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; an error of ours is one line on stderr and its exit code."""
     try:
-        cli.main(args=arguments, prog_name="care-live", standalone_mode=False)
+        with one_blas_thread():  # a command imports numpy inside itself
+            cli.main(args=arguments, prog_name="care-live", standalone_mode=False)
     except CareLiveError as error:
         click.echo(f"care-live: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)

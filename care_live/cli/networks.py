@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from care_live.blas_threads import one_blas_thread
 from care_live.cli import options
 
 if TYPE_CHECKING:
@@ -176,9 +175,8 @@ def calibrate_command(
     With at least 12 volumes of the kind that the network is made for, it measures and stores the limits of the trust
     light, too: what the evidence test shows of good restorations, and what such volumes look like.
     """
-    with one_blas_thread():
-        from care_live.model import file
     from care_live.errors import TrainingError
+    from care_live.model import file
     from care_live.training import report
     from care_live.training.evaluation.calibrate import calibrate, with_limits
     from care_live.training.evaluation.inference import apply, open_engine
@@ -223,9 +221,8 @@ def domain_command(
     The trust light then says when a run shows other structures. The images need no truth; the command needs at least 12
     parts of images. A new network has this from its training.
     """
-    with one_blas_thread():
-        from care_live.model import file
     from care_live.errors import ConfigError
+    from care_live.model import file
     from care_live.training import recipe as recipes
     from care_live.training.data import training_domain
     from care_live.training.data.loading import gather

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from care_live.blas_threads import one_blas_thread
 from care_live.cli import options
 from care_live.wire.printable import printable
 
@@ -93,8 +92,7 @@ def restore_command(
     volumes. Of several, OUT is the folder of their results. OUT may be an address, such as s3://bucket/restored: each
     result is made in a hidden folder here, and copied. Interrupted or killed, the same command goes on.
     """
-    with one_blas_thread():
-        from care_live import offline
+    from care_live import offline
 
     named, settings = _networks(model, channels, config), _settings(**chosen)
     if config is not None and settings["camera"] is None:
