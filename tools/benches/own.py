@@ -5,12 +5,13 @@ the bright images. Part of each stack (rows, or time points) is never shown to t
 best Gaussian filter, tuned with the truth. A budget is CPU time on one thread, so that other programs do not matter.
 
 *pairs*: dim and bright images; *forms*: likewise, beginning with the shipped network of that name; *gains*: its gains
-and biases only; *n2n*: two dim exposures and no bright image; *n2v*: one dim exposure.
+and biases only; *n2n*: two dim exposures and no bright image; *n2v*: one dim exposure. Peers with the same CPU time, in
+environments of their own: *csbdeep*, pairs (stacks in 3D); *n2v2*: one dim exposure, by CAREamics.
 
     python tools/bench.py own --minutes 2,5,15 --seeds 3 [--stacks mouse] [--ways pairs,n2n] [--each F] [--json F]
 
-All of it takes two days of one core; with --minutes 2 --seeds 1 and one way some 25 minutes. --each writes the figures
-so far after each network; what is in that file is not done again.
+All of it takes two and a half days of one core; with --minutes 2 --seeds 1 and one way some 25 minutes. --each writes
+the figures so far after each network; what is in that file is not done again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from benches._own_peers import PEERS, noisy_by_careamics, pairs_by_csbdeep
 from benches._pairs import say
 from benches.quality import _binned, _read, in_electrons
 from care_live.metrics import psnr_db
@@ -42,7 +45,9 @@ from care_live.training.training_plan import begun_with, own_recipe
 
 Image = NDArray[Any]
 STACKS = ("pollen", "cells3d", "flybrain", "mouse", "cho", "mitosis0", "mitosis1", "lysosome")
-WAYS = ("pairs", "forms", "gains", "n2n", "n2v")
+WAYS = ("pairs", "forms", "gains", "n2n", "n2v", *PEERS)
+IN_PLANES = ("lysosome",)
+"""Movies of single planes, which `csbdeep` leaves out."""
 DOSE = 60.0
 """Of the bright images."""
 
@@ -71,20 +76,26 @@ def measure(arguments: list[str]) -> dict[str, float]:
     for minutes in map(float, chosen.minutes.split(",")):
         for way in chosen.ways.split(","):
             gained = []
-            for name in chosen.stacks.split(","):
+            for name in _stacks_of(way, chosen.stacks.split(",")):
                 for seed in range(1, chosen.seeds + 1):
                     key = f"{name}_{way}_{minutes:g}min_s{seed}"
                     if f"{key}_gain_db" not in figures:
-                        found = tried(name, way, minutes, seed)
+                        found = (tried_by_peer if way in PEERS else tried)(name, way, minutes, seed)
                         figures = (
                             _so_far(chosen.each) | figures | {f"{key}_{part}": value for part, value in found.items()}
                         )
                         _keep(chosen.each, figures)
                     gained.append(figures[f"{key}_gain_db"])
                     say(f"{key}: {figures[f'{key}_gain_db']:+.2f} dB over {figures[f'{key}_gauss_db']:.2f} dB")
+            if not gained:
+                continue
             figures[f"{way}_{minutes:g}min_median_gain_db"] = round(statistics.median(gained), 2)
             figures[f"{way}_{minutes:g}min_least_gain_db"] = min(gained)
     return figures
+
+
+def _stacks_of(way: str, names: list[str]) -> list[str]:
+    return [name for name in names if way != "csbdeep" or name not in IN_PLANES]
 
 
 def _so_far(path: Path | None) -> dict[str, float]:
@@ -108,7 +119,7 @@ def tried(name: str, way: str, minutes: float, seed: int) -> dict[str, float]:
         )
         spent = (time.process_time() - begun) / 60
         export(root / "run", root / "own.onnx")
-        raw, gauss, ours = compared(root / "own.onnx", stack, seed)
+        raw, gauss, ours = compared(restored_by(root / "own.onnx", stack, seed), stack, seed)
     verdict = trained.verdict
     return {
         "raw_db": round(raw, 2),
@@ -120,6 +131,26 @@ def tried(name: str, way: str, minutes: float, seed: int) -> dict[str, float]:
         "updates": float(trained.recipe.fit.n_updates),
         "best_update": float(_best_update(trained.histories[0])),
         "cpu_minutes": round(spent, 2),
+    }
+
+
+def tried_by_peer(name: str, way: str, minutes: float, seed: int) -> dict[str, float]:
+    """Let a peer learn from the same images for the same time, and compare it on the same others."""
+    stack = electrons_of(name)
+    if way == "csbdeep":
+        with tempfile.TemporaryDirectory() as folder:
+            write(stack, Path(folder), seed=seed)
+            recipe = recipe_for(Path(folder), "pairs", minutes, seed=seed, axes=stack.axes)
+            restored = pairs_by_csbdeep(recipe, judged_of(stack, seed), minutes=minutes, seed=seed)
+    else:
+        noisy = [exposed(electrons, 1.0, 100 * seed + 10 * number) for number, electrons in enumerate(stack.training)]
+        images = [plane for movie in noisy for plane in movie] if stack.axes == "TYX" else noisy
+        restored = noisy_by_careamics(images, judged_of(stack, seed), minutes=minutes, seed=seed)
+    _, gauss_db, peer_db = compared(restored, stack, seed)
+    return {
+        "gauss_db": round(gauss_db, 2),
+        "peer_db": round(peer_db, 2),
+        "gain_db": round(peer_db - gauss_db, 2),
     }
 
 
@@ -138,17 +169,29 @@ def recipe_for(root: Path, way: str, minutes: float, *, seed: int, axes: str) ->
     return recipe.model_copy(update={"fit": fit, "seed": seed})
 
 
-def compared(model: Path, stack: Stack, seed: int) -> tuple[float, float, float]:
-    """Return PSNR of raw, of the best Gaussian and of a network; means over the judged images."""
-    engine = open_engine(model, threads=1)
-    rows = []
-    for number, electrons in enumerate(stack.judged):
-        raw, truth = exposed(electrons, 1.0, 1000 * seed + number), expected(electrons)
-        restored = apply_to(engine, raw[None], truth[None], unit="counts", name=model.stem).mean[0]
-        ours = restored[0] if truth.ndim == 2 else restored
-        rows.append((psnr_db(raw, truth), best_gaussian(raw, truth)[1], psnr_db(ours, truth)))
+def compared(restored: Iterable[Image], stack: Stack, seed: int) -> tuple[float, float, float]:
+    """Return PSNR of raw, of the best Gaussian and of what was restored; means over the judged images."""
+    truths = map(expected, stack.judged)
+    rows = [
+        (psnr_db(raw, truth), best_gaussian(raw, truth)[1], psnr_db(image, truth))
+        for raw, truth, image in zip(judged_of(stack, seed), truths, restored, strict=True)
+    ]
     raw_db, gauss_db, ours_db = np.mean(rows, axis=0)
     return float(raw_db), float(gauss_db), float(ours_db)
+
+
+def judged_of(stack: Stack, seed: int) -> list[Image]:
+    """Return dim exposures of what is judged."""
+    return [exposed(electrons, 1.0, 1000 * seed + number) for number, electrons in enumerate(stack.judged)]
+
+
+def restored_by(model: Path, stack: Stack, seed: int) -> Iterator[Image]:
+    """Yield what a network of ours makes of them."""
+    engine = open_engine(model, threads=1)
+    for raw, electrons in zip(judged_of(stack, seed), stack.judged, strict=True):
+        truth = expected(electrons)
+        restored = apply_to(engine, raw[None], truth[None], unit="counts", name=model.stem).mean[0]
+        yield restored[0] if truth.ndim == 2 else restored
 
 
 def write(stack: Stack, root: Path, *, seed: int) -> None:
@@ -176,7 +219,7 @@ def expected(electrons: Image) -> Image:
 
 def electrons_of(name: str) -> Stack:
     """Read a stack as photo-electrons with a peak of 20, split into what is learnt from and what is judged."""
-    if name == "lysosome":
+    if name in IN_PLANES:
         movies = [in_electrons(_read(f"lysosome_movies/{number}.tif")) for number in range(1, 6)]
         return Stack([movie[::5] for movie in movies[:4]], list(movies[4][::10]), "TYX")
     if name == "cho":
